@@ -1,0 +1,63 @@
+package v1alpha1
+
+// Names that csi-dm shares with Kubernetes: with kubelet, the sidecars, the scheduler and the admin.
+const (
+	// DriverName is the CSI driver's name: CSIDriver object, StorageClass provisioner, kubelet registration.
+	DriverName = "csi-dm.io"
+
+	// TopologyKey is the topology key under which kubelet labels a node that runs the driver.
+	TopologyKey = "topology.csi-dm.io/node"
+
+	// ParameterPool is the StorageClass parameter that names a ThinPool. Without it the class uses DefaultPoolName.
+	ParameterPool = "csi-dm.io/pool"
+
+	// ParameterMkfsOptions is the StorageClass parameter with extra mkfs arguments, checked against an allow-list.
+	ParameterMkfsOptions = "csi-dm.io/mkfs-options"
+
+	// ParameterFSType is the StorageClass parameter, defined by csi-provisioner, that names the file system.
+	ParameterFSType = "csi.storage.k8s.io/fstype"
+
+	// DefaultPoolName is the pool of a StorageClass that names none.
+	DefaultPoolName = "default"
+
+	// VolumeFinalizer keeps a ThinVolume until the node has given back its thin device.
+	VolumeFinalizer = "csi-dm.io/thin-device"
+
+	// PoolFinalizer keeps a ThinPool, and a NodeThinPool, until no volume needs it.
+	PoolFinalizer = "csi-dm.io/pool-in-use"
+
+	// LabelPool and LabelNode stand on NodeThinPools, ThinVolumes and capacity objects, for selection by people and tools.
+	// LabelNode holds the topology value, which is a valid label value for every node name.
+	LabelPool = "csi-dm.io/pool"
+	LabelNode = "csi-dm.io/node"
+
+	// LabelManagedBy marks the CSIStorageCapacity objects that the capacity tracker owns; its value is ManagedByCapacity.
+	LabelManagedBy    = "csi-dm.io/managed-by"
+	ManagedByCapacity = "capacity-tracker"
+)
+
+// Condition types of NodeThinPool and ThinVolume, and the reasons that other parts of the driver act on.
+const (
+	// ConditionReady: the pool serves volumes; the volume's thin device exists and holds its file system.
+	ConditionReady = "Ready"
+	// ConditionAdmitting on a NodeThinPool: new volumes are accepted.
+	ConditionAdmitting = "Admitting"
+	// ConditionProductionGrade is False on a pool that stands on loop files.
+	ConditionProductionGrade = "ProductionGrade"
+
+	ReasonReady           = "Ready"
+	ReasonPending         = "Pending"
+	ReasonNoSpace         = "NoSpace"
+	ReasonPoolNotReady    = "PoolNotReady"
+	ReasonInvalid         = "Invalid"
+	ReasonSignatureFound  = "SignatureFound"
+	ReasonSourceChanged   = "SourceChanged"
+	ReasonPoolFailed      = "PoolFailed"
+	ReasonFailed          = "Failed"
+	ReasonLoopback        = "Loopback"
+	ReasonDeviceNotFound  = "DeviceNotFound"
+	ReasonVolumeNotFound  = "VolumeNotFound"
+	ReasonVolumeInUse     = "VolumeInUse"
+	ReasonBelowMinFree    = "BelowMinFreeSpace"
+	ReasonAdmittingVolume = "Admitting"
+)

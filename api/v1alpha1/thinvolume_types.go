@@ -1,0 +1,104 @@
+package v1alpha1
+
+import (
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// ThinVolume is one volume: a thin device in the pool of one node. Its name is the CSI volume handle.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:scope=Cluster,shortName=tv,categories=csi-dm
+// +kubebuilder:subresource:status
+// +kubebuilder:selectablefield:JSONPath=`.spec.nodeName`
+// +kubebuilder:selectablefield:JSONPath=`.spec.poolName`
+// +kubebuilder:printcolumn:name="Node",type=string,JSONPath=`.spec.nodeName`
+// +kubebuilder:printcolumn:name="Pool",type=string,JSONPath=`.spec.poolName`
+// +kubebuilder:printcolumn:name="Capacity",type=string,JSONPath=`.spec.capacity`
+// +kubebuilder:printcolumn:name="FSType",type=string,JSONPath=`.spec.fsType`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Namespace",type=string,JSONPath=`.spec.claim.namespace`
+// +kubebuilder:printcolumn:name="Claim",type=string,JSONPath=`.spec.claim.name`
+// +kubebuilder:printcolumn:name="ThinID",type=integer,JSONPath=`.status.thinID`,priority=1
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$') && size(self.metadata.name) <= 96",message="metadata.name: a volume's name has at most 96 characters: lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit"
+type ThinVolume struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec   ThinVolumeSpec   `json:"spec"`
+	Status ThinVolumeStatus `json:"status,omitempty"`
+}
+
+// ThinVolumeSpec is written by the controller.
+//
+// +kubebuilder:validation:XValidation:rule="self.nodeName == oldSelf.nodeName && self.poolName == oldSelf.poolName",message="nodeName and poolName are immutable: a volume lives in the pool where it was made"
+// +kubebuilder:validation:XValidation:rule="quantity(string(self.capacity)).compareTo(quantity(string(oldSelf.capacity))) >= 0",message="capacity cannot shrink"
+// +kubebuilder:validation:XValidation:rule="quantity(string(self.capacity)).isGreaterThan(quantity('0'))",message="capacity must be greater than 0"
+// +kubebuilder:validation:XValidation:rule="(has(self.fsType) ? self.fsType : '') == (has(oldSelf.fsType) ? oldSelf.fsType : '') && (has(self.mkfsOptions) ? self.mkfsOptions : []) == (has(oldSelf.mkfsOptions) ? oldSelf.mkfsOptions : [])",message="fsType and mkfsOptions are immutable: a volume is formatted once, when it is made"
+type ThinVolumeSpec struct {
+	// Node whose pool holds the volume.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	NodeName string `json:"nodeName"`
+
+	// Pool on that node.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=40
+	PoolName string `json:"poolName"`
+
+	// Size of the volume.
+	Capacity resource.Quantity `json:"capacity"`
+
+	// File system on the volume.
+	// +kubebuilder:validation:Enum=ext4;xfs
+	FSType string `json:"fsType"`
+
+	// Extra arguments of mkfs, already checked against the allow-list.
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MaxLength=128
+	// +listType=atomic
+	// +optional
+	MkfsOptions []string `json:"mkfsOptions,omitempty"`
+
+	// Claim that the volume was made for, as csi-provisioner named it.
+	// +optional
+	Claim *ClaimReference `json:"claim,omitempty"`
+}
+
+// ClaimReference names a PersistentVolumeClaim.
+type ClaimReference struct {
+	// +kubebuilder:validation:MaxLength=63
+	Namespace string `json:"namespace"`
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+}
+
+// ThinVolumeStatus is written by the node.
+type ThinVolumeStatus struct {
+	// Identity of the pool that holds the thin device.
+	// +optional
+	PoolID string `json:"poolID,omitempty"`
+	// The thin device's id in its pool: 0 to 2^24 - 1.
+	// +optional
+	ThinID *int64 `json:"thinID,omitempty"`
+	// Size of the thin device: the capacity, rounded up to whole pool blocks.
+	// +optional
+	Size *resource.Quantity `json:"size,omitempty"`
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// +listType=map
+	// +listMapKey=type
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// ThinVolumeList is a list of ThinVolumes.
+//
+// +kubebuilder:object:root=true
+type ThinVolumeList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []ThinVolume `json:"items"`
+}

@@ -1,0 +1,59 @@
+package uml
+
+import (
+	"errors"
+	"io"
+	"os"
+	"sync"
+)
+
+// tailSize is how much of the console is remembered, in bytes.
+const tailSize = 64 << 10
+
+// tail remembers the last bytes written to it.
+type tail struct {
+	mutex sync.Mutex
+	size  int
+	bytes []byte
+}
+
+func newTail(size int) *tail { return &tail{size: size} }
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	t.bytes = append(t.bytes, p...)
+	// Twice the size before cutting keeps the copying to one byte per byte written.
+	if len(t.bytes) > 2*t.size {
+		t.bytes = append([]byte(nil), t.bytes[len(t.bytes)-t.size:]...)
+	}
+	return len(p), nil
+}
+
+func (t *tail) String() string {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	return string(t.bytes[max(0, len(t.bytes)-t.size):])
+}
+
+// copyConsole copies the console until its last writer is gone. A Console that fails is written to no more and its error
+// returned at the end, so that it does not block the guest.
+func (g *Guest) copyConsole(console *os.File) error {
+	var failed error
+	buffer := make([]byte, 32<<10)
+	for {
+		n, err := console.Read(buffer)
+		if n > 0 {
+			_, _ = g.tail.Write(buffer[:n])
+			if g.machine.Console != nil && failed == nil {
+				_, failed = g.machine.Console.Write(buffer[:n])
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return failed
+		}
+		if err != nil {
+			return errors.Join(failed, err)
+		}
+	}
+}

@@ -1,0 +1,159 @@
+package uml
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+)
+
+var (
+	// ErrPowerCut is what Wait returns, possibly wrapped, for a guest that was ended from outside: by PowerCut or because
+	// the context of Start ended.
+	ErrPowerCut = errors.New("power cut")
+	// ErrCrashed is what Wait returns, wrapped, for a guest whose kernel ended with an error, which a panic does.
+	ErrCrashed = errors.New("guest's kernel crashed")
+)
+
+// Guest is a running or ended guest. All methods may be called from any goroutine.
+type Guest struct {
+	machine Machine
+	process *os.Process
+	tail    *tail
+	cut     sync.Once
+	wasCut  chan struct{}
+	done    chan struct{}
+	err     error // set before done is closed
+}
+
+// Start boots the machine and returns at once. The guest is power-cut when ctx ends: give it a deadline.
+//
+// The kernel runs in a session of its own, so that a Ctrl-C at a terminal does not reach it; whoever starts a guest must
+// cancel ctx and Wait before exiting, else the guest lives on.
+func (m Machine) Start(ctx context.Context) (*Guest, error) {
+	arguments, err := m.CommandLine()
+	if err != nil {
+		return nil, err
+	}
+	kernel, err := m.kernelPath()
+	if err != nil {
+		return nil, err
+	}
+	for _, disk := range m.Disks {
+		// The kernel would boot without a disk that it cannot open.
+		if _, err := os.Stat(disk); err != nil {
+			return nil, fmt.Errorf("%w: disk: %w", ErrInvalidMachine, err)
+		}
+	}
+	if err := os.MkdirAll(m.Directory, 0o700); err != nil {
+		return nil, err
+	}
+	// Left by an earlier guest of that name that was cut; the kernel would refuse a directory whose process id is in use.
+	if err := os.RemoveAll(filepath.Join(m.Directory, m.Name)); err != nil {
+		return nil, err
+	}
+
+	consoleReader, consoleWriter, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	inputReader, inputWriter, err := os.Pipe()
+	if err != nil {
+		return nil, errors.Join(err, consoleReader.Close(), consoleWriter.Close())
+	}
+	command := exec.Command(kernel, arguments...)
+	command.Dir = m.Directory
+	command.Stdin, command.Stdout, command.Stderr = inputReader, consoleWriter, consoleWriter
+	command.Env = environment(os.Environ())
+	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	err = command.Start()
+	err = errors.Join(err, inputReader.Close(), consoleWriter.Close())
+	if err != nil {
+		return nil, errors.Join(err, consoleReader.Close(), inputWriter.Close())
+	}
+
+	guest := &Guest{machine: m, process: command.Process, tail: newTail(tailSize), wasCut: make(chan struct{}), done: make(chan struct{})}
+	go guest.supervise(ctx, command, consoleReader, inputWriter)
+	return guest, nil
+}
+
+// supervise owns the guest's processes and console until both have ended, then closes done.
+func (g *Guest) supervise(ctx context.Context, command *exec.Cmd, console *os.File, input *os.File) {
+	copied := make(chan error, 1)
+	go func() { copied <- g.copyConsole(console) }()
+	if g.machine.Input != nil {
+		go func() { _, _ = io.Copy(input, g.machine.Input) }() // ends when input is closed below, at the next Read's return
+	}
+	stop := context.AfterFunc(ctx, func() { _ = g.PowerCut() })
+	defer stop()
+
+	err := command.Wait()
+	// The kernel's threads and the guest's processes are processes of their own on the host. They hold the disks and the
+	// console and outlive a kernel that was killed.
+	err = errors.Join(err, killGroup(g.process.Pid))
+	_ = input.Close()
+	err = errors.Join(err, <-copied, console.Close())
+
+	switch {
+	case closed(g.wasCut) && ctx.Err() != nil:
+		g.err = fmt.Errorf("%w: %w", ErrPowerCut, context.Cause(ctx))
+	case closed(g.wasCut):
+		g.err = ErrPowerCut
+	case err != nil:
+		g.err = fmt.Errorf("%w: %w", ErrCrashed, err)
+	}
+	close(g.done)
+}
+
+// Name returns the machine's name.
+func (g *Guest) Name() string { return g.machine.Name }
+
+// Pid returns the process id of the guest's kernel on the host; it is also the id of its process group and session.
+func (g *Guest) Pid() int { return g.process.Pid }
+
+// Done is closed once the guest has ended and none of its processes is left.
+func (g *Guest) Done() <-chan struct{} { return g.done }
+
+// Wait waits until the guest has ended and none of its processes is left. It returns nil if the guest powered itself off,
+// ErrPowerCut or ErrCrashed (both wrapped) otherwise. It says nothing about what ran in the guest: let process 1 leave
+// that in a file.
+func (g *Guest) Wait() error {
+	<-g.done
+	return g.err
+}
+
+// PowerCut ends the guest as pulling the plug would: nothing in it gets a chance to flush. It returns once no process of
+// the guest is left, so the disks are free for the next start. Cutting an ended guest does nothing.
+func (g *Guest) PowerCut() error {
+	if closed(g.done) {
+		return nil
+	}
+	g.cut.Do(func() {
+		close(g.wasCut)
+		_ = syscall.Kill(-g.process.Pid, syscall.SIGKILL)
+	})
+	select {
+	case <-g.done:
+		return nil
+	case <-time.After(2 * killPatience):
+		return fmt.Errorf("guest %s (process group %d) outlived SIGKILL", g.machine.Name, g.process.Pid)
+	}
+}
+
+// ConsoleTail returns the last part of the console, up to 64 KiB.
+func (g *Guest) ConsoleTail() string { return g.tail.String() }
+
+func closed(channel <-chan struct{}) bool {
+	select {
+	case <-channel:
+		return true
+	default:
+		return false
+	}
+}
