@@ -25,6 +25,7 @@ var (
 type Guest struct {
 	machine Machine
 	process *os.Process
+	input   *os.File // typed into the console; its end is how the guest notices that its starter is gone
 	tail    *tail
 	cut     sync.Once
 	wasCut  chan struct{}
@@ -35,7 +36,7 @@ type Guest struct {
 // Start boots the machine and returns at once. The guest is power-cut when ctx ends: give it a deadline.
 //
 // The kernel runs in a session of its own, so that a Ctrl-C at a terminal does not reach it; whoever starts a guest must
-// cancel ctx and Wait before exiting, else the guest lives on.
+// cancel ctx and Wait before exiting, else the guest lives on. The standard input of its process 1 ends then.
 func (m Machine) Start(ctx context.Context) (*Guest, error) {
 	arguments, err := m.CommandLine()
 	if err != nil {
@@ -59,36 +60,38 @@ func (m Machine) Start(ctx context.Context) (*Guest, error) {
 		return nil, err
 	}
 
-	consoleReader, consoleWriter, err := os.Pipe()
+	streams, err := newStreams(append([]io.Writer{m.Console}, m.Channels...))
 	if err != nil {
 		return nil, err
 	}
 	inputReader, inputWriter, err := os.Pipe()
 	if err != nil {
-		return nil, errors.Join(err, consoleReader.Close(), consoleWriter.Close())
+		return nil, errors.Join(err, streams.closeAll())
 	}
 	command := exec.Command(kernel, arguments...)
 	command.Dir = m.Directory
-	command.Stdin, command.Stdout, command.Stderr = inputReader, consoleWriter, consoleWriter
+	console := streams.writers[0]
+	command.Stdin, command.Stdout, command.Stderr, command.ExtraFiles = inputReader, console, console, streams.writers[1:]
 	command.Env = environment(os.Environ())
 	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	err = command.Start()
-	err = errors.Join(err, inputReader.Close(), consoleWriter.Close())
-	if err != nil {
-		return nil, errors.Join(err, consoleReader.Close(), inputWriter.Close())
+	if err := command.Start(); err != nil {
+		return nil, errors.Join(err, inputReader.Close(), inputWriter.Close(), streams.closeAll())
 	}
+	_ = inputReader.Close()
+	streams.closeWriters()
 
-	guest := &Guest{machine: m, process: command.Process, tail: newTail(tailSize), wasCut: make(chan struct{}), done: make(chan struct{})}
-	go guest.supervise(ctx, command, consoleReader, inputWriter)
+	guest := &Guest{machine: m, process: command.Process, input: inputWriter, tail: newTail(tailSize), wasCut: make(chan struct{}), done: make(chan struct{})}
+	go guest.supervise(ctx, command, streams)
 	return guest, nil
 }
 
-// supervise owns the guest's processes and console until both have ended, then closes done.
-func (g *Guest) supervise(ctx context.Context, command *exec.Cmd, console *os.File, input *os.File) {
+// supervise owns the guest's processes and streams until all have ended, then closes done.
+func (g *Guest) supervise(ctx context.Context, command *exec.Cmd, streams *streams) {
 	copied := make(chan error, 1)
-	go func() { copied <- g.copyConsole(console) }()
+	go func() { copied <- streams.copy(g.tail) }()
 	if g.machine.Input != nil {
-		go func() { _, _ = io.Copy(input, g.machine.Input) }() // ends when input is closed below, at the next Read's return
+		// Ends at the next Read's return once input is closed.
+		go func() { _, _ = io.Copy(g.input, g.machine.Input) }()
 	}
 	stop := context.AfterFunc(ctx, func() { _ = g.PowerCut() })
 	defer stop()
@@ -97,8 +100,8 @@ func (g *Guest) supervise(ctx context.Context, command *exec.Cmd, console *os.Fi
 	// The kernel's threads and the guest's processes are processes of their own on the host. They hold the disks and the
 	// console and outlive a kernel that was killed.
 	err = errors.Join(err, killGroup(g.process.Pid))
-	_ = input.Close()
-	err = errors.Join(err, <-copied, console.Close())
+	_ = g.input.Close()
+	err = errors.Join(err, <-copied)
 
 	switch {
 	case closed(g.wasCut) && ctx.Err() != nil:

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -60,6 +61,18 @@ func boot(t *testing.T, limit time.Duration, job string, change func(*Machine)) 
 		}
 	})
 	return guest, console
+}
+
+// await waits until the guest has written text to its console.
+func await(t *testing.T, guest *Guest, text string) {
+	t.Helper()
+	for !strings.Contains(guest.ConsoleTail(), text) {
+		select {
+		case <-guest.Done():
+			t.Fatalf("ended before it said %q: %v", text, guest.Wait())
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 func TestPowerOff(t *testing.T) {
@@ -136,13 +149,7 @@ func TestPowerCutKeepsWhatWasFlushed(t *testing.T) {
 	withDisk := func(m *Machine) { m.Disks = []string{disk} }
 
 	writing, _ := boot(t, bootLimit, "write", withDisk)
-	for !strings.Contains(writing.ConsoleTail(), "testinit: cut me") {
-		select {
-		case <-writing.Done():
-			t.Fatalf("ended before the cut: %v", writing.Wait())
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
+	await(t, writing, "testinit: cut me")
 	if err := writing.PowerCut(); err != nil {
 		t.Fatal(err)
 	}
@@ -156,6 +163,39 @@ func TestPowerCutKeepsWhatWasFlushed(t *testing.T) {
 	}
 	if want := `testinit: size 16777216 flushed "f" unflushed "\x00"`; !strings.Contains(console.String(), want) {
 		t.Errorf("no %q on the console", want)
+	}
+}
+
+func TestChannels(t *testing.T) {
+	var first, second bytes.Buffer
+	guest, _ := boot(t, bootLimit, "channels", func(m *Machine) { m.Channels = []io.Writer{&first, &second} })
+	if err := guest.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if got := first.String(); got != "first\n\x00\tend" {
+		t.Errorf("first channel: %q", got)
+	}
+	if got := second.String(); got != strings.Repeat("0123456789\n", 100_000) {
+		t.Errorf("second channel differs: %d bytes", len(got))
+	}
+}
+
+func TestManage(t *testing.T) {
+	guest, _ := boot(t, bootLimit, "hang", nil)
+	await(t, guest, "testinit: hang")
+	version, err := guest.Manage(t.Context(), "version")
+	if err != nil || !strings.Contains(version, "Linux") {
+		t.Errorf("version: %q, %v", version, err)
+	}
+	if _, err := guest.Manage(t.Context(), "nonsense"); !errors.Is(err, ErrManagement) {
+		t.Errorf("nonsense: %v", err)
+	}
+	if _, err := guest.Manage(t.Context(), "sysrq w"); err != nil {
+		t.Errorf("sysrq: %v", err)
+	}
+	await(t, guest, "Show Blocked State")
+	if err := guest.PowerCut(); err != nil {
+		t.Error(err)
 	}
 }
 

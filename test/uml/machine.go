@@ -24,6 +24,8 @@ const (
 	// maximumCommandLine is COMMAND_LINE_SIZE of arch/um/include/asm/setup.h, in bytes. The kernel cuts off the rest.
 	maximumCommandLine = 4096
 	minimumMemory      = 64 << 20
+	// firstChannelFile is the file descriptor of the kernel that exec.Cmd.ExtraFiles begins with.
+	firstChannelFile = 3
 )
 
 // namePattern is what a machine's name may be; it becomes a file name below Directory.
@@ -55,6 +57,10 @@ type Machine struct {
 	Kernel string
 	// Console receives the guest's console from one goroutine, nil for nobody. A write that blocks holds up the guest.
 	Console io.Writer
+	// Channels are further ways out of the guest, apart from the console and what the kernel says there: what the guest
+	// writes to /dev/tty1, /dev/tty2, … is written to them, each from one goroutine. They are terminals in the guest, so
+	// their line discipline wants to be made raw (guest.OpenChannel does).
+	Channels []io.Writer
 	// Input is typed into the guest's console until it ends, nil for nothing. The reader is not closed, and a Read that is
 	// under way when the guest ends is left to its fate.
 	Input io.Reader
@@ -79,6 +85,9 @@ func (m Machine) CommandLine() ([]string, error) {
 		"uml_dir=" + strings.TrimSuffix(m.Directory, "/") + "/", "umid=" + m.Name,
 		"con=null", "con0=fd:0,fd:1",
 		"oops=panic", "quiet",
+	}
+	for i := range m.Channels {
+		line = append(line, fmt.Sprintf("con%d=null,fd:%d", i+1, firstChannelFile+i))
 	}
 	for i, disk := range m.Disks {
 		line = append(line, fmt.Sprintf("ubd%d=%s", i, disk))

@@ -3,7 +3,9 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/csi-dm/csi-dm/test/uml/guest"
@@ -44,12 +46,40 @@ func run(job string) error {
 		return write("/dev/ubda")
 	case "read":
 		return read("/dev/ubda")
+	case "channels":
+		return channels()
+	case "orphan":
+		return orphan()
 	case "hang":
 		time.Sleep(time.Hour)
 	case "fail":
 		return fmt.Errorf("as asked")
 	}
 	return nil
+}
+
+// channels writes bytes that a terminal would translate, and more of them than any buffer on the way holds.
+func channels() error {
+	for i, text := range []string{"first\n\x00\tend", strings.Repeat("0123456789\n", 100_000)} {
+		channel, err := guest.OpenChannel(i)
+		if err != nil {
+			return err
+		}
+		if _, err := channel.WriteString(text); err != nil {
+			return err
+		}
+		if err := channel.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// orphan ends when the console's other side is gone.
+func orphan() error {
+	fmt.Println("testinit: waiting")
+	_, err := io.Copy(io.Discard, os.Stdin)
+	return err
 }
 
 // write flushes one block, leaves a second one unflushed and waits for the power cut.

@@ -1,11 +1,6 @@
 package uml
 
-import (
-	"errors"
-	"io"
-	"os"
-	"sync"
-)
+import "sync"
 
 // tailSize is how much of the console is remembered, in bytes.
 const tailSize = 64 << 10
@@ -34,26 +29,4 @@ func (t *tail) String() string {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
 	return string(t.bytes[max(0, len(t.bytes)-t.size):])
-}
-
-// copyConsole copies the console until its last writer is gone. A Console that fails is written to no more and its error
-// returned at the end, so that it does not block the guest.
-func (g *Guest) copyConsole(console *os.File) error {
-	var failed error
-	buffer := make([]byte, 32<<10)
-	for {
-		n, err := console.Read(buffer)
-		if n > 0 {
-			_, _ = g.tail.Write(buffer[:n])
-			if g.machine.Console != nil && failed == nil {
-				_, failed = g.machine.Console.Write(buffer[:n])
-			}
-		}
-		if errors.Is(err, io.EOF) {
-			return failed
-		}
-		if err != nil {
-			return errors.Join(failed, err)
-		}
-	}
 }
