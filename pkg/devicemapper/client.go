@@ -1,0 +1,51 @@
+package devicemapper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// controlPath is the node every ioctl goes through. The kernel makes it in
+// devtmpfs (misc device 10:236) once dm_mod is there.
+const controlPath = "/dev/mapper/control"
+
+// Client talks to the kernel's device mapper. All its methods are safe for
+// concurrent use; calls for different devices do not wait for one another in
+// this package.
+type Client struct {
+	file    *os.File
+	control syscall.RawConn
+}
+
+// Open opens /dev/mapper/control, which takes CAP_SYS_ADMIN to be of use, and
+// checks that the kernel speaks MinimumVersion or newer of the interface.
+func Open() (*Client, error) {
+	file, err := os.OpenFile(controlPath, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &UnsupportedError{What: "device mapper (kernel module dm_mod, node " + controlPath + ")"}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("device mapper: %w", err)
+	}
+	control, err := file.SyscallConn()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("device mapper: %w", err), file.Close())
+	}
+	c := &Client{file: file, control: control}
+	version, err := c.Version(context.Background())
+	if err == nil && version.Less(MinimumVersion) {
+		err = &UnsupportedError{What: "device-mapper interface", Have: version, Want: MinimumVersion}
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return c, nil
+}
+
+// Close closes the control node. Calls that have begun complete; later ones
+// return an error that matches os.ErrClosed.
+func (c *Client) Close() error { return c.file.Close() }
