@@ -1,0 +1,75 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/term"
+
+	"github.com/csi-dm/csi-dm/test/kerneltest/job"
+)
+
+// Shell builds the tests as Run does and opens a shell on this terminal inside a guest, as the tests would find it. The
+// binaries lie in $TESTS there.
+func Shell(ctx context.Context, options Options) (err error) {
+	packages, err := findPackages(ctx, options.Packages)
+	if err != nil && !errors.Is(err, ErrNoKernelTests) {
+		return err
+	}
+	bench, err := newBench(options.Cache)
+	defer func() { err = errors.Join(err, bench.remove()) }()
+	if err != nil {
+		return err
+	}
+	if bench.init, err = buildGuest(ctx, bench.directory); err != nil {
+		return err
+	}
+	binaries, err := buildTests(ctx, packages, bench.directory)
+	if err != nil {
+		return err
+	}
+	for _, binary := range binaries {
+		fmt.Fprintln(options.Output, "built", binary)
+	}
+	working, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	description := bench.job([]job.Step{{Name: "shell", Command: shellCommand(), Directory: working, Environment: []string{"TESTS=" + bench.directory}}})
+	description.Interactive = true
+	if columns, rows, err := term.GetSize(int(os.Stdin.Fd())); err == nil {
+		description.Columns, description.Rows = uint16(columns), uint16(rows)
+	}
+	machine, err := bench.machine(description, options.Memory)
+	if err != nil {
+		return err
+	}
+	machine.Console, machine.Input = options.Output, os.Stdin
+	if term.IsTerminal(int(os.Stdin.Fd())) {
+		// The guest's terminal echoes and edits, and Ctrl-C is for it.
+		state, err := term.MakeRaw(int(os.Stdin.Fd()))
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, term.Restore(int(os.Stdin.Fd()), state)) }()
+	}
+	session, err := startSession(ctx, machine, endless)
+	if err != nil {
+		return err
+	}
+	status := 0
+	err = session.run(func(event job.Event) { status = event.Status })
+	if err == nil && status != 0 {
+		err = fmt.Errorf("shell: exit status %d", status)
+	}
+	return err
+}
+
+func shellCommand() []string {
+	if _, err := os.Stat("/bin/bash"); err == nil {
+		return []string{"/bin/bash", "--norc", "--noprofile"}
+	}
+	return []string{"/bin/sh"}
+}
