@@ -49,7 +49,12 @@ func Attach(ctx context.Context) (*Lab, error) {
 // Status asks the supervisor how the lab is.
 func (l *Lab) Status(ctx context.Context) (control.Status, error) {
 	var status control.Status
-	err := l.client.get(ctx, control.StatusPath, &status)
+	if err := l.client.get(ctx, control.StatusPath, &status); err != nil {
+		return status, err
+	}
+	// The supervisor knows itself by another number.
+	var err error
+	status.Supervisor, err = firstProcess(l.paths)
 	return status, err
 }
 

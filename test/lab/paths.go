@@ -62,6 +62,9 @@ func (p Paths) Socket() string { return filepath.Join(p.Run, control.Socket) }
 // Kubeconfig is the kubeconfig for use from anywhere on the machine.
 func (p Paths) Kubeconfig() string { return filepath.Join(p.Run, "kubeconfig") }
 
+// InsideKubeconfig is the one for processes inside the lab's namespaces.
+func (p Paths) InsideKubeconfig() string { return filepath.Join(p.Run, "supervisor.kubeconfig") }
+
 // Logs is the folder of the supervisor's and the control plane's logs.
 func (p Paths) Logs() string { return filepath.Join(p.Run, "logs") }
 

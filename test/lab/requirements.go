@@ -13,7 +13,7 @@ var requirements = []struct{ program, source string }{
 	{"ip", "iproute2"},
 	{"mkfs.ext4", "e2fsprogs"},
 	{"mkfs.xfs", "xfsprogs"},
-	{"mount", "mount"},
+	{"nsenter", "util-linux"},
 	{"runc", "runc"},
 	{"nft", "nftables"},
 	{"modprobe", "kmod"},

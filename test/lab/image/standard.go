@@ -25,6 +25,11 @@ const (
 	SnapshotController = "registry.k8s.io/sig-storage/snapshot-controller:v8.7.0"
 )
 
+// References returns the names of the lab's images.
+func References() []string {
+	return []string{Pause, Busybox, CSIProvisioner, CSIResizer, CSISnapshotter, SnapshotController}
+}
+
 const searchPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // busyboxProgram is from Debian's busybox-static.
