@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Create makes a device without a table. It is suspended, has size 0, and its
-// node appears with its first table. The UUID may be empty.
+// Create makes a device without a table. Its size is 0, and its node appears
+// when it gets its first table. The UUID may be empty.
 //
 // ErrExist says that a device has the name or the UUID, which includes a
 // device whose deferred removal is pending. The kernel reports that as EBUSY.

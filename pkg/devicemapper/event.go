@@ -14,10 +14,11 @@ import (
 // number it has then. Read Info first, look at the state the event is about,
 // and pass that Info's EventNumber: an event in between ends the wait at once.
 //
-// What raises an event is up to the targets. A thin pool does when free data
-// falls below its low-water mark (once for every resume), when free metadata
-// falls below its own, when it changes its mode, and on resume. Not all that
-// matters has an event; look at the status by a timer as well.
+// What raises an event is up to the targets. A thin pool does when it hands
+// out a block and its free data is below its low-water mark (once for every
+// resume, which itself raises none), when free metadata falls below its own
+// mark, and when it changes its mode. Not all that matters has an event; look
+// at the status by a timer as well.
 //
 // It ends early with the context's error, or with ErrNotExist when the device
 // is gone. No thread of the process and no goroutine of this package is held
@@ -30,7 +31,7 @@ func (c *Client) Wait(ctx context.Context, ref Ref, seen uint32) (uint32, error)
 	defer watch.close()
 	for {
 		// Armed before the look: an event behind the look wakes the wait.
-		if err := watch.arm(); err != nil {
+		if err := watch.arm(ctx); err != nil {
 			return 0, err
 		}
 		info, err := c.Info(ctx, ref)
@@ -65,11 +66,11 @@ func openWatch() (*watch, error) {
 	return &watch{client: &Client{file: file, control: control}}, nil
 }
 
-func (w *watch) close() { w.client.file.Close() }
+func (w *watch) close() { _ = w.client.file.Close() }
 
 // arm makes the node readable with the next event of any device.
-func (w *watch) arm() error {
-	_, err := w.client.call(context.Background(), request{op: "arm poll", command: unix.DM_DEV_ARM_POLL})
+func (w *watch) arm(ctx context.Context) error {
+	_, err := w.client.call(ctx, request{op: "arm poll", command: unix.DM_DEV_ARM_POLL})
 	return err
 }
 
@@ -78,7 +79,7 @@ func (w *watch) wait(ctx context.Context) error {
 	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(ended)
-		w.client.file.SetReadDeadline(time.Unix(1, 0))
+		_ = w.client.file.SetReadDeadline(time.Unix(1, 0))
 	})
 	err := w.client.control.Read(func(fd uintptr) bool { return readable(int(fd)) })
 	if !stop() {
@@ -92,7 +93,7 @@ func readable(fd int) bool {
 	set := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 	for {
 		n, err := unix.Poll(set, 0)
-		if err != unix.EINTR {
+		if !errors.Is(err, unix.EINTR) {
 			return n != 0 || err != nil
 		}
 	}

@@ -7,12 +7,13 @@ import (
 )
 
 // Info is what the kernel knows of a device itself, without asking targets.
+// It is a Ref, and in print its device's name.
 type Info struct {
 	Device
 	OpenCount int // how many times it is open: mounted, by a process, in another table
 	// EventNumber counts the device's events; see Client.Wait.
 	EventNumber uint32
-	Suspended   bool // I/O is held back; a new device is so until its first resume
+	Suspended   bool // I/O is held back
 	// InternallySuspended: the kernel holds I/O back on its own, as that of
 	// the thin devices of a suspended pool.
 	InternallySuspended bool

@@ -46,10 +46,6 @@ func (t Table) String() string {
 	return strings.Join(lines, "\n")
 }
 
-// singleton reports whether a target does not share a table with others
-// (DM_TARGET_SINGLETON, and thin, whose I/O is not split at segments).
-func singleton(t Target) bool { return t.Type() == TypeThinPool || t.Type() == TypeThin }
-
 // encode lays the table out as DM_TABLE_LOAD wants it: per segment a struct
 // dm_target_spec, whose next is the distance to the following one, and the
 // parameters with a zero at their end.
@@ -72,7 +68,7 @@ func (t Table) encode() ([]byte, error) {
 			return nil, invalid("segment", segment.String(), fmt.Sprintf("a start at sector %d, where the segment before ends", end))
 		case segment.Length == 0 || segment.Length > MaxSectors-end:
 			return nil, invalid("segment", segment.String(), fmt.Sprintf("a length from 1 to %d sectors", MaxSectors-end))
-		case singleton(segment.Target) && len(t) > 1:
+		case segment.Target.Type() == TypeThinPool && len(t) > 1: // DM_TARGET_SINGLETON
 			return nil, invalid("segment", segment.String(), "no other segment in its table")
 		}
 		end += segment.Length

@@ -21,7 +21,7 @@ func (id ThinID) validate(field string) error {
 }
 
 // Thin is a thin device of a pool. The pool records no size for it: the
-// segment's length is its size. It must be the only segment of its table.
+// segment's length is its size.
 //
 // The kernel lets two devices be active on one id, which corrupts the data of
 // both. Preventing that is the caller's part.

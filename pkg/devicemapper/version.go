@@ -20,7 +20,8 @@ var (
 	// MinimumVersion of the ioctl interface: 4.37 (Linux 4.14) brought
 	// DM_DEV_ARM_POLL, on which Client.Wait rests.
 	MinimumVersion = Version{Major: 4, Minor: 37}
-	// MinimumThinPoolVersion of the thin-pool target: 1.20 (Linux 4.20).
+	// MinimumThinPoolVersion of the thin-pool target: 1.20 (Linux 4.19) brought
+	// the metadata's low-water mark into the status line.
 	MinimumThinPoolVersion = Version{Major: 1, Minor: 20}
 )
 
