@@ -33,6 +33,8 @@ type Options struct {
 	CoverProfile string
 	// Cache is a directory for binaries and results while the tests run.
 	Cache string
+	// Input is what a person types into a shell.
+	Input io.Reader
 	// Output receives everything there is to say.
 	Output io.Writer
 }

@@ -21,6 +21,7 @@ const consoleLines = 60
 // Run runs the kernel tests of the packages and shows what happens on Output. The error wraps ErrFailed if the tests ran
 // but not well. Ending ctx ends the guest.
 func Run(ctx context.Context, options Options) (err error) {
+	options.Output = &lockedWriter{target: options.Output}
 	packages, err := findPackages(ctx, options.Packages)
 	if err != nil {
 		return err

@@ -75,7 +75,11 @@ func (s *session) run(handle func(job.Event)) error {
 		select {
 		case event, ok := <-s.events:
 			if !ok {
-				return errors.Join(fate, s.guest.Wait())
+				end := s.guest.Wait()
+				if errors.Is(fate, errHung) && errors.Is(end, uml.ErrPowerCut) {
+					return fate // the cut was its consequence
+				}
+				return errors.Join(fate, end)
 			}
 			switch event.Kind {
 			case job.Started:
@@ -101,7 +105,11 @@ func (s *session) run(handle func(job.Event)) error {
 func (s *session) endHung() {
 	ctx, cancel := context.WithTimeout(context.Background(), showLimit)
 	defer cancel()
-	if _, err := s.guest.Manage(ctx, "sysrq w"); err == nil {
+	_, err := s.guest.Manage(ctx, "sysrq 8") // log level 8: without it only a headline appears on the console
+	if err == nil {
+		_, err = s.guest.Manage(ctx, "sysrq w")
+	}
+	if err == nil {
 		// It answers before it has printed.
 		select {
 		case <-time.After(showLimit / 4):

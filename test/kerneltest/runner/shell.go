@@ -14,6 +14,7 @@ import (
 // Shell builds the tests as Run does and opens a shell on this terminal inside a guest, as the tests would find it. The
 // binaries lie in $TESTS there.
 func Shell(ctx context.Context, options Options) (err error) {
+	options.Output = &lockedWriter{target: options.Output}
 	packages, err := findPackages(ctx, options.Packages)
 	if err != nil && !errors.Is(err, ErrNoKernelTests) {
 		return err
@@ -37,23 +38,32 @@ func Shell(ctx context.Context, options Options) (err error) {
 	if err != nil {
 		return err
 	}
-	description := bench.job([]job.Step{{Name: "shell", Command: shellCommand(), Directory: working, Environment: []string{"TESTS=" + bench.directory}}})
+	description := bench.job([]job.Step{{
+		Name: "shell", Command: shellCommand(), Directory: working,
+		Environment: []string{"TESTS=" + bench.directory, `PS1=guest:\w# `},
+	}})
 	description.Interactive = true
-	if columns, rows, err := term.GetSize(int(os.Stdin.Fd())); err == nil {
+	terminal, onTerminal := options.Input.(*os.File)
+	onTerminal = onTerminal && term.IsTerminal(int(terminal.Fd()))
+	if onTerminal {
+		columns, rows, err := term.GetSize(int(terminal.Fd()))
+		if err != nil {
+			return fmt.Errorf("size of the terminal: %w", err)
+		}
 		description.Columns, description.Rows = uint16(columns), uint16(rows)
 	}
 	machine, err := bench.machine(description, options.Memory)
 	if err != nil {
 		return err
 	}
-	machine.Console, machine.Input = options.Output, os.Stdin
-	if term.IsTerminal(int(os.Stdin.Fd())) {
+	machine.Console, machine.Input = options.Output, options.Input
+	if onTerminal {
 		// The guest's terminal echoes and edits, and Ctrl-C is for it.
-		state, err := term.MakeRaw(int(os.Stdin.Fd()))
+		state, err := term.MakeRaw(int(terminal.Fd()))
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, term.Restore(int(os.Stdin.Fd()), state)) }()
+		defer func() { err = errors.Join(err, term.Restore(int(terminal.Fd()), state)) }()
 	}
 	session, err := startSession(ctx, machine, endless)
 	if err != nil {

@@ -24,12 +24,17 @@ func newWorkspace(parent string) (directory string, remove func() error, err err
 	if err != nil {
 		return "", nil, err
 	}
-	lock, err := os.OpenFile(filepath.Join(directory, lockName), os.O_CREATE|os.O_RDWR, 0o600)
+	// It gets its name once it is held, else another run could take the workspace for abandoned before.
+	unnamed := filepath.Join(directory, lockName+".new")
+	lock, err := os.OpenFile(unnamed, os.O_CREATE|os.O_RDWR, 0o600)
 	if err == nil {
 		err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	}
+	if err == nil {
+		err = os.Rename(unnamed, filepath.Join(directory, lockName))
+	}
 	if err != nil {
-		return "", nil, errors.Join(fmt.Errorf("workspace: %w", err), os.RemoveAll(directory))
+		return "", nil, errors.Join(fmt.Errorf("workspace: %w", err), lock.Close(), os.RemoveAll(directory))
 	}
 	return directory, func() error { return errors.Join(os.RemoveAll(directory), lock.Close()) }, nil
 }

@@ -18,7 +18,7 @@ import (
 const (
 	// outputPatience is how long a step's output may stay open after its end, as it does when the step left a process
 	// behind.
-	outputPatience  = 10 * time.Second
+	outputPatience  = 3 * time.Second
 	statusNoStart   = 127
 	statusSignalled = 128
 	statusNoOutput  = 125

@@ -28,7 +28,7 @@ func main() {
 }
 
 func run() error {
-	options := runner.Options{Output: os.Stdout, Grace: runner.DefaultGrace}
+	options := runner.Options{Input: os.Stdin, Output: os.Stdout, Grace: runner.DefaultGrace}
 	shell := flag.Bool("shell", false, "build the tests and open a shell in a guest instead of running them")
 	memory := flag.Int64("memory", runner.DefaultMemory>>20, "memory of the guest in `MiB`")
 	flag.StringVar(&options.Run, "run", "", "run only tests that match this `regexp`")

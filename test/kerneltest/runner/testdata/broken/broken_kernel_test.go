@@ -1,0 +1,5 @@
+//go:build kernel
+
+package broken
+
+var broken int = "not a number"

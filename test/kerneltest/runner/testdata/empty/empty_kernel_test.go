@@ -1,0 +1,7 @@
+//go:build kernel
+
+package empty
+
+func nothing() {}
+
+var _ = nothing

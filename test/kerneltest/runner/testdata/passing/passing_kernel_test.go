@@ -1,0 +1,12 @@
+//go:build kernel
+
+package passing
+
+import "testing"
+
+func TestPassing(t *testing.T) {
+	if double(2) != 4 {
+		t.Error("double")
+	}
+	t.Log("a quiet remark")
+}

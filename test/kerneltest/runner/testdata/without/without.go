@@ -1,0 +1,2 @@
+// Package without has no tests.
+package without
