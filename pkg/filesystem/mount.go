@@ -1,0 +1,64 @@
+package filesystem
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// fixedParameters are always set. ext4's lazy initialisation would write all inode tables of every volume; xfs would
+// refuse a snapshot beside its origin, because both have one UUID.
+var fixedParameters = map[Type]mountParameter{
+	Ext4: {key: "noinit_itable"},
+	XFS:  {key: "nouuid"},
+}
+
+// Mount mounts the device's file system on the directory target, an open descriptor: no path is resolved on the way, so
+// that nothing put in its place meanwhile is mounted over. It takes the mount API of Linux 5.2, where each option is handed
+// over by itself and no comma can add another. Errors are a *MountError; for damage see [Damaged].
+func Mount(device string, t Type, options MountOptions, target *os.File) error {
+	fail := func(op string, context int, err error) error {
+		e := &MountError{Op: op, Device: device, Target: target.Name(), Err: err}
+		if context >= 0 {
+			e.Messages = contextMessages(context)
+		}
+		return e
+	}
+	context, err := unix.Fsopen(string(t), unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return fail("fsopen "+string(t), -1, err)
+	}
+	defer unix.Close(context)
+	if err := unix.FsconfigSetString(context, "source", device); err != nil {
+		return fail("fsconfig source", context, err)
+	}
+	for _, parameter := range append([]mountParameter{fixedParameters[t]}, options.parameters...) {
+		if err := parameter.set(context); err != nil {
+			return fail("fsconfig "+parameter.key, context, err)
+		}
+	}
+	if err := unix.FsconfigCreate(context); err != nil {
+		return fail("mount "+string(t), context, err)
+	}
+	mount, err := unix.Fsmount(context, unix.FSMOUNT_CLOEXEC, options.attributes)
+	if err != nil {
+		return fail("fsmount", context, err)
+	}
+	defer unix.Close(mount)
+	if err := attach(mount, target); err != nil {
+		return fail("move_mount", -1, err)
+	}
+	return nil
+}
+
+func (p mountParameter) set(context int) error {
+	if p.value == "" {
+		return unix.FsconfigSetFlag(context, p.key)
+	}
+	return unix.FsconfigSetString(context, p.key, p.value)
+}
+
+// attach puts a detached mount on the directory.
+func attach(mount int, target *os.File) error {
+	return unix.MoveMount(mount, "", int(target.Fd()), "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
+}

@@ -1,0 +1,30 @@
+package filesystem
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Bind shows the directory source at the directory target as well, both open descriptors. A read-only one is so from the
+// first moment: the attribute is set before the mount appears. Errors are a *MountError.
+func Bind(source, target *os.File, readOnly bool) error {
+	fail := func(op string, err error) error {
+		return &MountError{Op: op, Target: target.Name(), Err: err}
+	}
+	mount, err := unix.OpenTree(int(source.Fd()), "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
+	if err != nil {
+		return fail("open_tree", err)
+	}
+	defer unix.Close(mount)
+	if readOnly {
+		attributes := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+		if err := unix.MountSetattr(mount, "", unix.AT_EMPTY_PATH, &attributes); err != nil {
+			return fail("mount_setattr", err)
+		}
+	}
+	if err := attach(mount, target); err != nil {
+		return fail("move_mount", err)
+	}
+	return nil
+}

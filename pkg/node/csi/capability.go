@@ -1,0 +1,85 @@
+package csi
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+
+	"github.com/csi-dm/csi-dm/pkg/filesystem"
+)
+
+// supportedModes are the access modes of one node: no other node can reach the volume's pool.
+var supportedModes = []csi.VolumeCapability_AccessMode_Mode{
+	csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER,
+	csi.VolumeCapability_AccessMode_SINGLE_NODE_READER_ONLY,
+	csi.VolumeCapability_AccessMode_SINGLE_NODE_SINGLE_WRITER,
+	csi.VolumeCapability_AccessMode_SINGLE_NODE_MULTI_WRITER,
+}
+
+// access is how a volume is to be used, as far as that can be told without looking at the volume.
+type access struct {
+	// fsType is empty where the request leaves it to the volume.
+	fsType       filesystem.Type
+	mountFlags   []string
+	readOnly     bool
+	singleWriter bool
+}
+
+func parseCapability(capability *csi.VolumeCapability) (access, error) {
+	const field = "volume_capability"
+	if capability == nil {
+		return access{}, badField(field, "it is missing")
+	}
+	mount := capability.GetMount()
+	if mount == nil {
+		if capability.GetBlock() != nil {
+			return access{}, badField(field+".block", "block volumes are not supported: allowed is mount")
+		}
+		return access{}, badField(field+".access_type", "it is missing: allowed is mount")
+	}
+	mode := capability.GetAccessMode().GetMode()
+	if !slices.Contains(supportedModes, mode) {
+		names := make([]string, 0, len(supportedModes))
+		for _, supported := range supportedModes {
+			names = append(names, supported.String())
+		}
+		return access{}, badField(field+".access_mode", "%s is not supported: allowed are %s", mode, strings.Join(names, ", "))
+	}
+	parsed := access{
+		mountFlags:   mount.GetMountFlags(),
+		readOnly:     mode == csi.VolumeCapability_AccessMode_SINGLE_NODE_READER_ONLY,
+		singleWriter: mode == csi.VolumeCapability_AccessMode_SINGLE_NODE_SINGLE_WRITER,
+	}
+	if name := mount.GetFsType(); name != "" {
+		fsType, err := filesystem.ParseType(name)
+		if err != nil {
+			return access{}, badField(field+".mount.fs_type", "%w", err)
+		}
+		parsed.fsType = fsType
+	}
+	if group := mount.GetVolumeMountGroup(); group != "" {
+		return access{}, badField(field+".mount.volume_mount_group", "%.32q is not supported: it must be empty", group)
+	}
+	if parsed.fsType != "" {
+		// Before anything is looked up; without a type they are checked against the volume's.
+		if _, err := parsed.options(parsed.fsType); err != nil {
+			return access{}, err
+		}
+	}
+	return parsed, nil
+}
+
+// options checks the mount flags against the file system that they are for.
+func (a access) options(t filesystem.Type) (filesystem.MountOptions, error) {
+	options, err := filesystem.ParseMountOptions(t, a.mountFlags)
+	return options, inField("volume_capability.mount.mount_flags", err)
+}
+
+// typeFor gives the volume's type, or refuses a request that wants another.
+func (a access) typeFor(volume filesystem.Type) (filesystem.Type, error) {
+	if a.fsType != "" && a.fsType != volume {
+		return "", badField("volume_capability.mount.fs_type", "%q is not the volume's: it was made as %q", a.fsType, volume)
+	}
+	return volume, nil
+}

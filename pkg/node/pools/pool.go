@@ -1,0 +1,26 @@
+package pools
+
+import (
+	"context"
+	"time"
+
+	"github.com/csi-dm/csi-dm/pkg/thinpool"
+)
+
+// Pool is what the node needs of an open pool. *thinpool.Pool is one.
+type Pool interface {
+	CreateVolume(ctx context.Context, spec thinpool.VolumeSpec) (thinpool.Volume, error)
+	DeleteVolume(ctx context.Context, name string) error
+	Activate(ctx context.Context, name string) (device string, err error)
+	Deactivate(ctx context.Context, name string) error
+	Volume(name string) (thinpool.Volume, error)
+	Volumes() []thinpool.Volume
+	Status(ctx context.Context) (thinpool.Status, error)
+	Watch(ctx context.Context, interval time.Duration, notify func()) error
+	Reconfigure(ctx context.Context, config thinpool.Config) error
+	Close() error
+	Shutdown(ctx context.Context) error
+}
+
+// Opener opens a pool, as thinpool.Open does.
+type Opener func(ctx context.Context, config thinpool.Config) (Pool, error)
