@@ -11,6 +11,8 @@ var (
 	ErrInvalid = errors.New("invalid")
 	// ErrSignatureFound: a device carries a signature of something else and was left alone.
 	ErrSignatureFound = errors.New("device carries a signature")
+	// ErrDeviceInUse: a device that a new pool was to be made on is mounted or part of something else.
+	ErrDeviceInUse = errors.New("device is in use")
 	// ErrForeignPool: a device belongs to another csi-dm pool than the one that was asked for.
 	ErrForeignPool = errors.New("device belongs to another pool")
 	// ErrSourceChanged: the configuration names other devices, or another block size, than the pool was made with.

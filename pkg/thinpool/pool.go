@@ -3,55 +3,185 @@ package thinpool
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/csi-dm/csi-dm/pkg/devicemapper"
 )
 
 // Pool is an open thin pool. Its methods may be called concurrently.
-type Pool struct{}
+type Pool struct {
+	dm       *devicemapper.Client
+	stack    stack
+	label    label
+	paths    []string // of the devices, as the source named them
+	loopback bool
+	device   devicemapper.Device // the thin pool
+	metadata devicemapper.Device
+	registry *registry
+	versions versions
 
-// Open makes the pool that config describes, or reopens it where its devices already carry it.
-func Open(ctx context.Context, dm *devicemapper.Client, config Config) (*Pool, error) {
-	return nil, errors.ErrUnsupported
+	// life ends when the pool is closed; background work runs under it and is counted by work, as are calls.
+	life context.Context
+	end  context.CancelFunc
+	work sync.WaitGroup
+
+	// names holds back concurrent calls for one volume.
+	names nameLocks
+	// reload is held while the thin-pool table is being changed.
+	reload sync.Mutex
+
+	// mutex guards what follows. It is held for moments only, never across a call to kernel or disk.
+	mutex      sync.Mutex
+	closed     bool
+	config     Config
+	volumes    map[string]*volume
+	bases      map[baseKey]*base
+	nextThinID uint32
+	nextIntent uint64
+	promised   int64      // sum of the sizes of all volumes
+	baseBytes  int64      // sum of what the bases map
+	leftBases  []leftBase // that recovery has to delete
+	unknown    int        // thin devices in the pool that the registry does not know
+
+	// snapshots counts the create_snap calls of the pool's life, as the kernel does in its superblock.
+	snapshots atomic.Int64
 }
 
-// Reconfigure applies what may change while the pool is open: MinFreePercent, OverprovisionMilli, ErrorIfNoSpace,
-// DiscardPassdown. Anything else is ErrSourceChanged.
-func (p *Pool) Reconfigure(ctx context.Context, config Config) error { return errors.ErrUnsupported }
+// volumeState says what a volume is good for.
+type volumeState int
 
-// CreateVolume makes a volume as a snapshot of its base, which it makes first where there is none. It is durable when it
-// returns. Idempotent by name: the same spec again gives the same volume, another spec ErrVolumeExists.
-func (p *Pool) CreateVolume(ctx context.Context, spec VolumeSpec) (Volume, error) {
-	return Volume{}, errors.ErrUnsupported
+const (
+	// volumeCreating: its intent is durable, or about to be, and nobody was told that it exists.
+	volumeCreating volumeState = iota
+	volumeReady
+	// volumeDeleting: its owner was told, or is about to be told, that it is gone.
+	volumeDeleting
+	// volumeLost: the registry knows it, and the pool holds no thin device of its id.
+	volumeLost
+)
+
+// volume is the pool's memory of one volume. Fields are guarded by Pool.mutex; only the holder of the name's lock
+// changes them.
+type volume struct {
+	record volumeRecord
+	state  volumeState
+	intent uint64 // the number of its intent in the registry; 0: none
 }
 
-// DeleteVolume deactivates the volume, deletes its thin device and forgets its name. A volume that does not exist is
-// success; one whose device is open is ErrVolumeInUse.
-func (p *Pool) DeleteVolume(ctx context.Context, name string) error { return errors.ErrUnsupported }
+type versions struct{ deviceMapper, thinPool devicemapper.Version }
 
-// Activate makes the volume's block device and gives its path (/dev/dm-N). Idempotent.
-func (p *Pool) Activate(ctx context.Context, name string) (string, error) {
-	return "", errors.ErrUnsupported
+// begin counts a call in. The caller must call p.work.Done when it is through.
+func (p *Pool) begin() error {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	if p.closed {
+		return ErrPoolClosed
+	}
+	p.work.Add(1)
+	return nil
 }
 
-// Deactivate removes the volume's block device. Idempotent; an open device is ErrVolumeInUse.
-func (p *Pool) Deactivate(ctx context.Context, name string) error { return errors.ErrUnsupported }
+// wrap says what failed on which pool and volume.
+func (p *Pool) wrap(op, volume string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{Op: op, Pool: p.label.PoolName, Volume: volume, Err: err}
+}
+
+// intentNumber hands out the next intent's number. The mutex must be held.
+func (p *Pool) intentNumber() uint64 {
+	p.nextIntent++
+	return p.nextIntent
+}
 
 // Volume gives a volume by name, or ErrVolumeNotFound.
-func (p *Pool) Volume(name string) (Volume, error) { return Volume{}, errors.ErrUnsupported }
+func (p *Pool) Volume(name string) (Volume, error) {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	if v, ok := p.volumes[name]; ok && v.state == volumeReady {
+		return v.public(name), nil
+	}
+	return Volume{}, p.wrap("look up", name, ErrVolumeNotFound)
+}
 
 // Volumes gives all volumes, ordered by name.
-func (p *Pool) Volumes() []Volume { return nil }
+func (p *Pool) Volumes() []Volume {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	volumes := make([]Volume, 0, len(p.volumes))
+	for name, v := range p.volumes {
+		if v.state == volumeReady {
+			volumes = append(volumes, v.public(name))
+		}
+	}
+	slices.SortFunc(volumes, func(a, b Volume) int { return strings.Compare(a.Name, b.Name) })
+	return volumes
+}
 
-// Status reads the pool's state from the kernel (without committing the pool) and the registry.
-func (p *Pool) Status(ctx context.Context) (Status, error) { return Status{}, errors.ErrUnsupported }
+func (v *volume) public(name string) Volume {
+	return Volume{Name: name, ThinID: v.record.ThinID, Size: v.record.Size, Format: v.record.Format.format()}
+}
 
-// Watch calls notify after each event of the kernel's pool, and at least every interval, until ctx ends. It returns ctx's error.
-// (signature may be refined by the engine)
+// Close gives back what Open took without touching volumes that are active: it waits for calls that are under way, commits
+// what is not yet, and releases the registry. The pool's kernel devices stay, so that mounted volumes live on; Open adopts
+// them. Later calls get ErrPoolClosed; a second Close does nothing.
+func (p *Pool) Close() error {
+	p.mutex.Lock()
+	if p.closed {
+		p.mutex.Unlock()
+		return nil
+	}
+	p.closed = true
+	p.mutex.Unlock()
+	p.end()
+	p.work.Wait()
+	return p.wrap("close", "", p.registry.close())
+}
 
-// Close gives back what Open took without touching volumes that are active: it releases the registry. The pool's kernel
-// devices stay, so that mounted volumes live on; Open adopts them.
-func (p *Pool) Close() error { return nil }
+// Shutdown closes the pool and removes its kernel devices. It fails with ErrVolumeInUse, and the pool stays open, while a
+// volume is active.
+func (p *Pool) Shutdown(ctx context.Context) error {
+	active, err := p.activeThins(ctx)
+	if err != nil {
+		return p.wrap("shut down", "", err)
+	}
+	if len(active) > 0 {
+		return p.wrap("shut down", "", fmt.Errorf("%w: %s and %d more devices are active", ErrVolumeInUse, active[0].Name, len(active)-1))
+	}
+	if err := p.Close(); err != nil {
+		return err
+	}
+	return p.wrap("shut down", "", p.stack.removeParts(ctx))
+}
 
-// Shutdown closes the pool and removes its kernel devices. It fails with ErrVolumeInUse while a volume is active.
-func (p *Pool) Shutdown(ctx context.Context) error { return errors.ErrUnsupported }
+// activeThins lists the kernel devices of the pool's thin devices.
+func (p *Pool) activeThins(ctx context.Context) ([]devicemapper.Device, error) {
+	all, err := p.dm.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var active []devicemapper.Device
+	for _, listed := range all {
+		uuid := listed.UUID
+		if !listed.UUIDKnown && strings.HasPrefix(string(listed.Name), p.label.PoolID.prefix()) {
+			info, err := p.dm.Info(ctx, listed.Name)
+			if errors.Is(err, devicemapper.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			uuid = info.UUID
+		}
+		if strings.HasPrefix(string(uuid), p.label.PoolID.thinUUIDPrefix()) {
+			listed.UUID = uuid
+			active = append(active, listed.Device)
+		}
+	}
+	return active, nil
+}

@@ -1,5 +1,12 @@
 package thinpool
 
+import (
+	"context"
+	"slices"
+
+	"github.com/csi-dm/csi-dm/pkg/devicemapper"
+)
+
 // Mode is the kernel's mode of a pool.
 type Mode string
 
@@ -37,6 +44,13 @@ type Status struct {
 	// Whether new volumes are admitted; if not, AdmissionReason says why in one sentence.
 	Admitting       bool
 	AdmissionReason string
+	// What the kernel does now: whether a full pool fails writes at once, and whether discards reach the devices below.
+	ErrorIfNoSpace, DiscardPassdown bool
+	// Volumes whose deletion is durable and whose blocks are not given back yet.
+	PendingDeletions int
+	// Volumes in the registry whose thin device the pool does not hold, and thin devices in the pool that the registry
+	// does not know. Both are 0 unless somebody else changed the pool.
+	LostVolumes, UnknownThinDevices int
 	// Whether the pool stands on a loop file.
 	Loopback bool
 	// Paths of the devices that the pool was opened with.
@@ -52,3 +66,69 @@ type Space struct {
 
 // Free is what is not used, in bytes.
 func (s Space) Free() int64 { return s.Total - s.Used }
+
+// Status reads the pool's state from the kernel (without committing the pool) and the registry.
+func (p *Pool) Status(ctx context.Context) (Status, error) {
+	if err := p.begin(); err != nil {
+		return Status{}, p.wrap("status", "", err)
+	}
+	defer p.work.Done()
+	kernel, err := p.dm.ThinPoolStatus(ctx, p.device)
+	if err != nil {
+		return Status{}, p.wrap("status", "", err)
+	}
+	return p.statusOf(kernel), nil
+}
+
+func (p *Pool) statusOf(kernel devicemapper.ThinPoolStatus) Status {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	block := p.label.BlockSectors
+	s := Status{
+		PoolID: string(p.label.PoolID), DeviceName: string(p.device.Name), BlockSize: block.Bytes(),
+		Data:      Space{Total: kernel.TotalData.Sectors(block).Bytes(), Used: kernel.UsedData.Sectors(block).Bytes()},
+		Metadata:  Space{Total: kernel.TotalMetadata.Bytes(), Used: kernel.UsedMetadata.Bytes()},
+		BaseBytes: p.baseBytes, PromisedBytes: p.promised, SnapshotBudget: p.snapshotsLeft(),
+		Mode: modes[kernel.Mode], NeedsCheck: kernel.NeedsCheck,
+		Loopback: p.loopback, Devices: slices.Clone(p.paths),
+		DeviceMapperVersion: p.versions.deviceMapper.String(), ThinPoolVersion: p.versions.thinPool.String(),
+		ErrorIfNoSpace: kernel.ErrorIfNoSpace, DiscardPassdown: kernel.Discards == devicemapper.DiscardPassdown,
+		UnknownThinDevices: p.unknown,
+	}
+	for _, v := range p.volumes {
+		switch v.state {
+		case volumeReady, volumeLost:
+			s.Volumes++
+		case volumeDeleting:
+			s.PendingDeletions++
+		}
+		if v.state == volumeLost {
+			s.LostVolumes++
+		}
+	}
+	for _, b := range p.bases {
+		if b.ready {
+			s.Bases++
+		}
+	}
+	err := p.admitting(kernel)
+	if err == nil {
+		err = p.registry.committer.room()
+	}
+	if err == nil {
+		err = p.registry.committer.broken()
+	}
+	if s.Admitting = err == nil; err != nil {
+		s.AdmissionReason = err.Error()
+	}
+	return s
+}
+
+// modes are the kernel's words. What it cannot tell is as bad as failed.
+var modes = map[devicemapper.PoolMode]Mode{
+	devicemapper.PoolModeReadWrite:      ModeReadWrite,
+	devicemapper.PoolModeOutOfDataSpace: ModeOutOfDataSpace,
+	devicemapper.PoolModeReadOnly:       ModeReadOnly,
+	devicemapper.PoolModeFailed:         ModeFailed,
+	devicemapper.PoolModeError:          ModeFailed,
+}

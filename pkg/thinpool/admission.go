@@ -1,0 +1,85 @@
+package thinpool
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/csi-dm/csi-dm/pkg/devicemapper"
+	"github.com/csi-dm/csi-dm/pkg/headroom"
+)
+
+// snapshotBudget is how many create_snap calls a pool has in its life: the kernel counts them in 32 bits and keeps 24 of
+// them with each mapping; behind that, reads return other blocks' data.
+const snapshotBudget = 1<<24 - 1
+
+// spareSnapshots of the budget are not given out: the count on disk may lag behind by what a crash has lost.
+const spareSnapshots = 1 << 10
+
+// fits says whether a volume fits, as the cluster's capacity is computed too, so that who placed a volume by the published
+// capacity is not refused for another reason. The mutex must be held.
+func (p *Pool) fits(status devicemapper.ThinPoolStatus, spec VolumeSpec) error {
+	if err := p.admitting(status); err != nil {
+		return err
+	}
+	if spec.Format.Type != "" && p.snapshotsLeft() <= 0 {
+		return fmt.Errorf("%w: all %d were made", ErrSnapshotBudget, snapshotBudget-spareSnapshots)
+	}
+	if room := headroom.Of(p.headroomPool(status, true)); spec.Size > room.LargestVolume {
+		return fmt.Errorf("%w: %d bytes were asked for, %d can be promised", ErrNoSpace, spec.Size, room.LargestVolume)
+	}
+	return nil
+}
+
+func (p *Pool) snapshotsLeft() int64 {
+	return max(0, snapshotBudget-spareSnapshots-p.snapshots.Load())
+}
+
+// headroomPool is the pool as package headroom takes it. The mutex must be held.
+func (p *Pool) headroomPool(status devicemapper.ThinPoolStatus, admitting bool) headroom.Pool {
+	block := p.label.BlockSectors
+	return headroom.Pool{
+		DataTotal: status.TotalData.Sectors(block).Bytes(), DataUsed: status.UsedData.Sectors(block).Bytes(),
+		BaseBytes: p.baseBytes, MinFreePercent: p.config.MinFreePercent, OverprovisionMilli: p.config.OverprovisionMilli,
+		Promised: p.promised, Admitting: admitting, BlockSize: block.Bytes(),
+	}
+}
+
+// admitting says why the pool takes no new volume at all, if it does not. The mutex must be held.
+func (p *Pool) admitting(status devicemapper.ThinPoolStatus) error {
+	if !status.Healthy() {
+		return fmt.Errorf("%w: %s", ErrPoolFailed, failureOf(status))
+	}
+	if status.Mode == devicemapper.PoolModeOutOfDataSpace {
+		return fmt.Errorf("%w: the data space is full", ErrNoSpace)
+	}
+	percent := uint64(p.config.MinFreePercent)
+	if free, total := uint64(status.FreeData()), uint64(status.TotalData); free*100 <= total*percent {
+		return fmt.Errorf("%w: %d of %d data blocks are free, %d%% must stay so (minFreeSpace)", ErrNoSpace, free, total, percent)
+	}
+	// What the kernel keeps in reserve counts as used and can never be free: it is no part of the whole here.
+	usable := status.TotalMetadata - min(status.TotalMetadata, metadataReserve(status.TotalMetadata))
+	if free, total := uint64(status.FreeMetadata()), uint64(usable); free*100 <= total*percent {
+		return fmt.Errorf("%w: %d of %d metadata blocks are free, %d%% must stay so (minFreeSpace)", ErrNoSpace, free, total, percent)
+	}
+	return nil
+}
+
+// metadataReserve is what the kernel keeps back of the metadata for repairs: a tenth, at most 16 MiB
+// (__set_metadata_reserve in drivers/md/dm-thin-metadata.c).
+func metadataReserve(total devicemapper.MetadataBlocks) devicemapper.MetadataBlocks {
+	return min(total/10, 4096)
+}
+
+// admitBase says whether a base may be made: it is the first volume's need, and that one is judged right after.
+func (p *Pool) admitBase(ctx context.Context) error {
+	if err := p.registry.committer.room(); err != nil {
+		return err
+	}
+	status, err := p.healthy(ctx)
+	if err != nil {
+		return err
+	}
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	return p.admitting(status)
+}

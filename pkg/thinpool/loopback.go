@@ -1,0 +1,48 @@
+package thinpool
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/csi-dm/csi-dm/pkg/blockdevice"
+)
+
+// openLoopback makes the file where there is none and puts a loop device on it, or takes the one that is there. The loop
+// device ends by itself when neither this process nor the pool's tables hold it any more.
+func openLoopback(source Loopback) (*os.File, blockdevice.Description, error) {
+	if err := makeLoopFile(source); err != nil {
+		return nil, blockdevice.Description{}, err
+	}
+	return blockdevice.AttachLoop(source.Path)
+}
+
+// makeLoopFile makes the file complete or not at all: it gets its size under another name.
+func makeLoopFile(source Loopback) error {
+	info, err := os.Lstat(source.Path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return &FieldError{Field: "source.loopback.path", Value: source.Path, Allowed: "a regular file, or nothing yet"}
+	case info.Size() != source.Size:
+		return fmt.Errorf("%w: source.loopback.size is %d bytes, the file %s has %d", ErrSourceChanged, source.Size, source.Path, info.Size())
+	default:
+		return nil
+	}
+	partial := source.Path + ".new"
+	if err := os.Remove(partial); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	file, err := os.OpenFile(partial, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(file.Truncate(source.Size), file.Sync(), file.Close())
+	if err != nil {
+		return errors.Join(err, os.Remove(partial))
+	}
+	return os.Rename(partial, source.Path)
+}

@@ -1,0 +1,185 @@
+package thinpool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"k8s.io/klog/v2"
+
+	"github.com/csi-dm/csi-dm/pkg/devicemapper"
+	"github.com/csi-dm/csi-dm/pkg/thinmetadata"
+)
+
+// Open makes the pool that config describes, or reopens it where its devices already carry it.
+//
+// Nothing is formatted that ever was ready: what does not fit is an error that says so (ErrSourceChanged,
+// ErrForeignPool, ErrPoolDamaged, …), and a device with any signature that config does not name is ErrSignatureFound.
+// Kernel devices that an earlier process left are adopted, those it left suspended are resumed, and every intent that it
+// left in the registry is finished or undone; mounted volumes notice nothing. A pool that the kernel holds read-only or
+// failed opens too, so that its state can be told and its volumes read; it admits nothing.
+//
+// The pool is open in one process at a time. ctx bounds Open, not the pool.
+func Open(ctx context.Context, dm *devicemapper.Client, config Config) (*Pool, error) {
+	p, err := open(ctx, dm, config)
+	if err != nil {
+		return nil, &Error{Op: "open", Pool: config.Name, Err: err}
+	}
+	return p, nil
+}
+
+func open(ctx context.Context, dm *devicemapper.Client, config Config) (_ *Pool, err error) {
+	if err := config.validate(); err != nil {
+		return nil, err
+	}
+	p := &Pool{dm: dm, config: config, loopback: config.Source.Loopback != nil}
+	if p.versions.thinPool, err = dm.RequireThinPool(ctx); err != nil {
+		return nil, err
+	}
+	if p.versions.deviceMapper, err = dm.Version(ctx); err != nil {
+		return nil, err
+	}
+	devices, err := openSource(ctx, config.Source)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, devices.close()) }()
+	verdict, previous, err := devices.match(config)
+	if err != nil {
+		return nil, err
+	}
+	if verdict == verdictMake {
+		if err := makePool(ctx, dm, config, devices, previous); err != nil {
+			return nil, err
+		}
+	}
+	p.label = devices[0].label
+	p.stack = stack{dm, p.label.PoolID}
+	for _, device := range devices {
+		p.paths = append(p.paths, device.Path)
+	}
+	if p.loopback {
+		p.paths = []string{config.Source.Loopback.Path}
+	}
+	return p, p.start(ctx, devices.numbers())
+}
+
+// start activates the kernel's devices, opens the registry and recovers. On an error the registry is closed again; the
+// kernel's devices stay, since they may be in use.
+func (p *Pool) start(ctx context.Context, numbers []devicemapper.DeviceNumber) error {
+	if err := p.activateParts(ctx, numbers); err != nil {
+		return err
+	}
+	registryDevice, err := p.stack.ensurePart(ctx, partRegistry, p.label.table(areaRegistry, numbers))
+	if err != nil {
+		return err
+	}
+	registry, contents, err := openRegistry(registryDevice.Path())
+	if err != nil {
+		return registryFailure(err)
+	}
+	p.registry = registry
+	p.life, p.end = context.WithCancel(context.WithoutCancel(ctx))
+	if err = p.load(contents); err == nil {
+		err = p.recover(ctx)
+	}
+	if err != nil {
+		p.end()
+		return errors.Join(err, registry.close())
+	}
+	klog.FromContext(ctx).Info("Thin pool is open", "pool", p.label.PoolName, "poolID", p.label.PoolID, "volumes", len(p.volumes), "bases", len(p.bases))
+	return nil
+}
+
+func registryFailure(err error) error {
+	switch {
+	case errors.Is(err, errRecordNewer):
+		return fmt.Errorf("%w: %w", ErrFormatNewer, err)
+	case errors.Is(err, errRegistryInUse):
+		return fmt.Errorf("%w: %w", ErrDeviceInUse, err)
+	}
+	return fmt.Errorf("%w: %w", ErrPoolDamaged, err)
+}
+
+// activateParts activates metadata, data and pool, and adopts those that are active.
+func (p *Pool) activateParts(ctx context.Context, numbers []devicemapper.DeviceNumber) (err error) {
+	if p.metadata, err = p.stack.ensurePart(ctx, partMetadata, p.label.table(areaMetadata, numbers)); err != nil {
+		return err
+	}
+	superblock, err := p.checkSuperblock()
+	if err != nil {
+		return err
+	}
+	p.snapshots.Store(int64(superblock.Time))
+	dataTable := p.label.table(areaData, numbers)
+	data, err := p.stack.ensurePart(ctx, partData, dataTable)
+	if err != nil {
+		return err
+	}
+	policy := policyOf(p.config, dataTable.Length(), p.label.BlockSectors)
+	table := poolTable(p.metadata.Number, data.Number, dataTable.Length(), p.label.BlockSectors, policy)
+	if p.device, err = p.stack.ensurePart(ctx, partPool, table); err != nil {
+		return fmt.Errorf("activate thin pool: %w", err)
+	}
+	return p.applyPolicy(ctx, policy)
+}
+
+// checkSuperblock looks at the metadata before the kernel does: the kernel formats a pool whose superblock is zero, and all
+// its volumes are gone.
+func (p *Pool) checkSuperblock() (thinmetadata.Superblock, error) {
+	device, err := thinmetadata.Open(p.metadata.Path())
+	if err != nil {
+		return thinmetadata.Superblock{}, err
+	}
+	defer device.Close()
+	superblock, err := device.ReadSuperblock(0)
+	if err != nil {
+		if errors.Is(err, thinmetadata.ErrDamaged) {
+			err = fmt.Errorf("%w: %w; nothing was changed, the metadata can be repaired into the spare area", ErrPoolDamaged, err)
+		}
+		return superblock, err
+	}
+	if devicemapper.Sectors(superblock.DataBlockSize) != p.label.BlockSectors {
+		return superblock, fmt.Errorf("%w: the metadata is of a pool with blocks of %d sectors, the label's has %d", ErrPoolDamaged, superblock.DataBlockSize, p.label.BlockSectors)
+	}
+	return superblock, nil
+}
+
+// load takes over what the registry holds.
+func (p *Pool) load(c *registryContents) error {
+	if c.pool.PoolID != p.label.PoolID || c.pool.BlockSectors != p.label.BlockSectors {
+		return fmt.Errorf("%w: the registry is of pool %s with blocks of %d sectors, the label of %s with %d",
+			ErrPoolDamaged, c.pool.PoolID, c.pool.BlockSectors, p.label.PoolID, p.label.BlockSectors)
+	}
+	p.nextThinID = c.nextThinID
+	p.volumes, p.bases = make(map[string]*volume, len(c.volumes)), map[baseKey]*base{}
+	owner := map[uint32]string{}
+	own := func(thin uint32, name string) error {
+		if other, taken := owner[thin]; taken {
+			return fmt.Errorf("%w: the registry gives thin id %d to %s and to %s", ErrPoolDamaged, thin, other, name)
+		}
+		owner[thin] = name
+		return nil
+	}
+	for name, r := range c.volumes {
+		if err := own(r.ThinID, "volume "+name); err != nil {
+			return err
+		}
+		p.volumes[name] = &volume{record: r, state: volumeReady}
+		p.promised += r.Size
+	}
+	for _, r := range c.bases {
+		if err := own(r.ThinID, fmt.Sprintf("base %d", r.ThinID)); err != nil {
+			return err
+		}
+		p.bases[keyOf(r.Format, r.Size)] = readyBase(r)
+		p.baseBytes += r.MappedBytes
+	}
+	for number, r := range c.intents {
+		p.nextIntent = max(p.nextIntent, number)
+		if err := p.loadIntent(number, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,209 @@
+package thinpool
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/csi-dm/csi-dm/pkg/devicemapper"
+	"github.com/csi-dm/csi-dm/pkg/filesystem"
+)
+
+// The registry's records, as JSON. Buckets and their keys:
+//
+//	pool     "record"         → poolRecord
+//	         "next thin id"   → 4 bytes, big-endian: above all ids that were ever used
+//	volumes  name             → volumeRecord
+//	bases    thin id, 4 bytes → baseRecord
+//	intents  number, 8 bytes  → intentRecord, in the order in which they were written
+const (
+	bucketPool    = "pool"
+	bucketVolumes = "volumes"
+	bucketBases   = "bases"
+	bucketIntents = "intents"
+
+	keyPoolRecord = "record"
+	keyNextThinID = "next thin id"
+)
+
+var buckets = []string{bucketPool, bucketVolumes, bucketBases, bucketIntents}
+
+// registryVersion is the format of the records.
+const registryVersion = 1
+
+var (
+	errRecordDamaged = errors.New("record is damaged")
+	errRecordNewer   = errors.New("registry has a newer format")
+)
+
+// poolRecord ties the registry to its pool.
+type poolRecord struct {
+	Version      int                  `json:"version"`
+	PoolID       poolID               `json:"poolID"`
+	BlockSectors devicemapper.Sectors `json:"blockSectors"`
+}
+
+// formatRecord is a file system and its mkfs options; an empty type is none, for raw block volumes.
+type formatRecord struct {
+	Type    filesystem.Type `json:"type,omitempty"`
+	Options []string        `json:"options,omitempty"`
+}
+
+func recordOf(f filesystem.Format) formatRecord {
+	return formatRecord{Type: f.Type, Options: f.Options}
+}
+
+func (f formatRecord) format() filesystem.Format {
+	return filesystem.Format{Type: f.Type, Options: f.Options}
+}
+
+func (f formatRecord) equal(other formatRecord) bool {
+	return f.Type == other.Type && slices.Equal(f.Options, other.Options)
+}
+
+func (f formatRecord) validate() error {
+	if f.Type == "" && len(f.Options) == 0 {
+		return nil
+	}
+	_, err := filesystem.ParseType(string(f.Type))
+	return err
+}
+
+type volumeRecord struct {
+	ThinID  uint32       `json:"thinID"`
+	Size    int64        `json:"size"` // bytes
+	Format  formatRecord `json:"format"`
+	Created time.Time    `json:"created"`
+}
+
+func (r volumeRecord) validate() error {
+	if r.ThinID > uint32(devicemapper.MaxThinID) || r.Size <= 0 || r.Size > maximumVolumeSize {
+		return fmt.Errorf("thin id %d, size %d", r.ThinID, r.Size)
+	}
+	return r.Format.validate()
+}
+
+type baseRecord struct {
+	ThinID uint32       `json:"thinID"`
+	Size   int64        `json:"size"` // bytes
+	Format formatRecord `json:"format"`
+	// UUID of the file system that was made: what a base that was swapped or damaged would not have.
+	UUID string `json:"uuid"`
+	// MappedBytes is what the base takes of the pool's data.
+	MappedBytes int64     `json:"mappedBytes"`
+	Created     time.Time `json:"created"`
+}
+
+func (r baseRecord) validate() error {
+	if r.ThinID > uint32(devicemapper.MaxThinID) || r.Size <= 0 || r.Size > maximumVolumeSize || r.MappedBytes < 0 || r.MappedBytes > r.Size {
+		return fmt.Errorf("thin id %d, size %d, mapped %d", r.ThinID, r.Size, r.MappedBytes)
+	}
+	if r.Format.Type == "" {
+		return errors.New("no file system")
+	}
+	return r.Format.validate()
+}
+
+// intentKind is what an intent is about to do.
+type intentKind string
+
+const (
+	// intentCreateVolume: done once its thin id exists.
+	intentCreateVolume intentKind = "create volume"
+	// intentDeleteVolume: the volume is gone for its owner; what remains is to give back its blocks.
+	intentDeleteVolume intentKind = "delete volume"
+	// intentCreateBase: undone unless its result was recorded, since nobody knows how far mkfs came.
+	intentCreateBase intentKind = "create base"
+	intentDeleteBase intentKind = "delete base"
+)
+
+// intentRecord is written before the kernel is asked to do what it says, and removed with the result.
+type intentRecord struct {
+	Kind   intentKind    `json:"kind"`
+	Name   string        `json:"name,omitempty"` // of the volume
+	Volume *volumeRecord `json:"volume,omitempty"`
+	Base   *baseRecord   `json:"base,omitempty"`
+}
+
+func (r intentRecord) validate() error {
+	switch r.Kind {
+	case intentCreateVolume, intentDeleteVolume:
+		if r.Volume == nil || r.Base != nil || !volumeNamePattern.MatchString(r.Name) {
+			return fmt.Errorf("%s without a volume", r.Kind)
+		}
+		return r.Volume.validate()
+	case intentCreateBase, intentDeleteBase:
+		if r.Base == nil || r.Volume != nil || r.Name != "" {
+			return fmt.Errorf("%s without a base", r.Kind)
+		}
+		return r.Base.validate()
+	}
+	return fmt.Errorf("kind %q", r.Kind)
+}
+
+// thinID is the thin device that the intent is about.
+func (r intentRecord) thinID() uint32 {
+	if r.Volume != nil {
+		return r.Volume.ThinID
+	}
+	return r.Base.ThinID
+}
+
+type record interface{ validate() error }
+
+func (r poolRecord) validate() error {
+	if !poolIDPattern.MatchString(string(r.PoolID)) {
+		return fmt.Errorf("pool id %q", r.PoolID)
+	}
+	return validateBlockSize(r.BlockSectors.Bytes())
+}
+
+func encodeRecord[R record](r R) []byte {
+	raw, err := json.Marshal(r)
+	if err != nil {
+		panic(fmt.Sprintf("record %T: %v", r, err)) // a struct of numbers and texts always can be
+	}
+	return raw
+}
+
+func decodeRecord[R record](raw []byte) (R, error) {
+	var r R
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&r); err != nil {
+		return r, fmt.Errorf("%w: %w", errRecordDamaged, err)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return r, fmt.Errorf("%w: text behind its end", errRecordDamaged)
+	}
+	if err := r.validate(); err != nil {
+		return r, fmt.Errorf("%w: %w", errRecordDamaged, err)
+	}
+	return r, nil
+}
+
+// decodePoolRecord looks at the version before anything else: another version may have other fields.
+func decodePoolRecord(raw []byte) (poolRecord, error) {
+	var probe struct {
+		Version int `json:"version"`
+	}
+	if err := json.Unmarshal(raw, &probe); err != nil {
+		return poolRecord{}, fmt.Errorf("%w: %w", errRecordDamaged, err)
+	}
+	if probe.Version > registryVersion {
+		return poolRecord{}, fmt.Errorf("%w: version %d, this driver knows %d", errRecordNewer, probe.Version, registryVersion)
+	}
+	if probe.Version != registryVersion {
+		return poolRecord{}, fmt.Errorf("%w: version %d", errRecordDamaged, probe.Version)
+	}
+	return decodeRecord[poolRecord](raw)
+}
+
+func thinIDKey(id uint32) []byte { return binary.BigEndian.AppendUint32(nil, id) }
+
+func intentKey(number uint64) []byte { return binary.BigEndian.AppendUint64(nil, number) }

@@ -1,0 +1,203 @@
+package thinpool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"k8s.io/klog/v2"
+
+	"github.com/csi-dm/csi-dm/pkg/devicemapper"
+	"github.com/csi-dm/csi-dm/pkg/thinmetadata"
+)
+
+// loadIntent puts what an intent is about into memory, in the state from which recover goes on.
+func (p *Pool) loadIntent(number uint64, r intentRecord) error {
+	state := volumeCreating
+	switch r.Kind {
+	case intentCreateBase, intentDeleteBase:
+		p.leftBases = append(p.leftBases, leftBase{number, *r.Base})
+		return nil
+	case intentDeleteVolume:
+		state = volumeDeleting
+	}
+	if old, taken := p.volumes[r.Name]; taken && old.record.ThinID != r.Volume.ThinID {
+		return fmt.Errorf("%w: intent %d and a record are about the volume %s, with thin ids %d and %d", ErrPoolDamaged, number, r.Name, r.Volume.ThinID, old.record.ThinID)
+	} else if !taken {
+		p.promised += r.Volume.Size
+	}
+	p.volumes[r.Name] = &volume{record: *r.Volume, state: state, intent: number}
+	return nil
+}
+
+// leftBase is a base that an intent names and no record does: one to be deleted.
+type leftBase struct {
+	intent uint64
+	record baseRecord
+}
+
+// recover ends what an earlier process has left unfinished: devices that it suspended, a metadata snapshot that it held,
+// and its intents. Then it compares the pool's thin ids with the registry. A pool that takes no messages keeps its
+// intents; the next Open goes on.
+//
+// Each step may be repeated, so recovery itself can be cut anywhere.
+func (p *Pool) recover(ctx context.Context) error {
+	if err := p.adoptThins(ctx); err != nil {
+		return err
+	}
+	status, err := p.dm.ThinPoolStatus(ctx, p.device)
+	if err != nil {
+		return err
+	}
+	if !status.Healthy() {
+		klog.FromContext(ctx).Error(nil, "Thin pool is not writable, recovery is put off", "pool", p.label.PoolName, "mode", status.Mode, "needsCheck", status.NeedsCheck, "intents", p.intents())
+		return nil
+	}
+	thins, err := p.thinIDs(ctx)
+	if err != nil {
+		return err
+	}
+	if err := p.finishIntents(ctx, thins); err != nil {
+		return err
+	}
+	p.compareThins(ctx, thins)
+	return nil
+}
+
+func (p *Pool) intents() int {
+	n := len(p.leftBases)
+	for _, v := range p.volumes {
+		if v.intent != 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// adoptThins resumes the pool's thin devices that were left suspended: their I/O hangs until then. Devices of bases were
+// left by a process that died while it made one, and go.
+func (p *Pool) adoptThins(ctx context.Context) error {
+	active, err := p.activeThins(ctx)
+	if err != nil {
+		return err
+	}
+	for _, device := range active {
+		info, err := p.dm.Info(ctx, device)
+		if errors.Is(err, devicemapper.ErrNotExist) {
+			continue
+		}
+		if err == nil && (isBase(device, p.label.PoolID) || !info.LiveTable) {
+			err = p.stack.remove(ctx, device)
+		} else if err == nil && info.Suspended {
+			klog.FromContext(ctx).Info("Resuming a device that was left suspended", "pool", p.label.PoolName, "device", device.Name)
+			err = p.stack.resume(ctx, info)
+		}
+		if err != nil {
+			return fmt.Errorf("adopt device %s: %w", device.Name, err)
+		}
+	}
+	return nil
+}
+
+// thinIDs reads the ids of all thin devices from the pool's metadata, through a metadata snapshot.
+func (p *Pool) thinIDs(ctx context.Context) (_ map[uint32]bool, err error) {
+	if err := p.dm.ReleaseMetadataSnapshot(ctx, p.device); err != nil && !errors.Is(err, devicemapper.ErrNoMetadataSnapshot) {
+		return nil, fmt.Errorf("release a metadata snapshot that was left: %w", err)
+	}
+	if err := p.dm.ReserveMetadataSnapshot(ctx, p.device); err != nil {
+		return nil, err
+	}
+	defer func() {
+		err = errors.Join(err, p.dm.ReleaseMetadataSnapshot(context.WithoutCancel(ctx), p.device))
+	}()
+	status, err := p.healthy(ctx)
+	if err != nil {
+		return nil, err
+	}
+	device, err := thinmetadata.Open(p.metadata.Path())
+	if err != nil {
+		return nil, err
+	}
+	defer device.Close()
+	superblock, err := device.ReadSuperblock(uint64(status.HeldMetadataRoot))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrPoolDamaged, err)
+	}
+	p.snapshots.Store(max(p.snapshots.Load(), int64(superblock.Time)))
+	details, err := device.Details(superblock)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrPoolDamaged, err)
+	}
+	ids := make(map[uint32]bool, len(details))
+	for _, d := range details {
+		ids[d.ThinID] = true
+	}
+	return ids, nil
+}
+
+// finishIntents finishes or undoes what intents say. thins is kept up to date.
+func (p *Pool) finishIntents(ctx context.Context, thins map[uint32]bool) error {
+	for _, left := range p.leftBases {
+		if err := p.giveBack(ctx, left.record.ThinID); err != nil {
+			return fmt.Errorf("finish with base %d: %w", left.record.ThinID, err)
+		}
+		delete(thins, left.record.ThinID)
+		p.registry.committer.ride(write{bucketBases, thinIDKey(left.record.ThinID), nil}, write{bucketIntents, intentKey(left.intent), nil})
+	}
+	p.leftBases = nil
+	logger := klog.FromContext(ctx)
+	for _, name := range slices.Sorted(maps.Keys(p.volumes)) {
+		v := p.volumes[name]
+		switch {
+		case v.state == volumeCreating && thins[v.record.ThinID]:
+			// It may have been acknowledged: that needs the intent and the kernel's commit, no more.
+			p.registry.committer.ride(write{bucketVolumes, []byte(name), encodeRecord(v.record)}, write{bucketIntents, intentKey(v.intent), nil})
+			v.state, v.intent = volumeReady, 0
+			logger.Info("Finished the creation of a volume", "pool", p.label.PoolName, "volume", name, "thinID", v.record.ThinID)
+		case v.state == volumeCreating:
+			p.registry.committer.ride(write{bucketIntents, intentKey(v.intent), nil})
+			p.forget(name, v)
+			logger.Info("Undid the creation of a volume", "pool", p.label.PoolName, "volume", name, "thinID", v.record.ThinID)
+		case v.state == volumeDeleting:
+			if err := p.finishDelete(ctx, name, v); err != nil {
+				return fmt.Errorf("finish the deletion of volume %s: %w", name, err)
+			}
+			delete(thins, v.record.ThinID)
+			logger.Info("Finished the deletion of a volume", "pool", p.label.PoolName, "volume", name, "thinID", v.record.ThinID)
+		}
+	}
+	return nil
+}
+
+// compareThins compares the pool's thin ids with the registry, which must agree now. What does not is said and left alone:
+// it was not this package that made it so.
+func (p *Pool) compareThins(ctx context.Context, thins map[uint32]bool) {
+	logger := klog.FromContext(ctx)
+	known := map[uint32]bool{}
+	for name, v := range p.volumes {
+		known[v.record.ThinID] = true
+		if !thins[v.record.ThinID] {
+			v.state = volumeLost
+			logger.Error(nil, "The pool does not hold a volume's thin device", "pool", p.label.PoolName, "volume", name, "thinID", v.record.ThinID)
+		}
+	}
+	for key, b := range p.bases {
+		known[b.record.ThinID] = true
+		if !thins[b.record.ThinID] {
+			// Its volumes are whole without it; the next one of its kind gets a new base.
+			logger.Error(nil, "The pool does not hold a base's thin device", "pool", p.label.PoolName, "thinID", b.record.ThinID)
+			p.registry.committer.ride(write{bucketBases, thinIDKey(b.record.ThinID), nil})
+			p.baseBytes -= b.record.MappedBytes
+			delete(p.bases, key)
+		}
+	}
+	for thin := range thins {
+		p.nextThinID = max(p.nextThinID, thin+1)
+		if !known[thin] {
+			p.unknown++
+			logger.Error(nil, "The pool holds a thin device that the registry does not know", "pool", p.label.PoolName, "thinID", thin)
+		}
+	}
+}

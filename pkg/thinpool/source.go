@@ -1,0 +1,152 @@
+package thinpool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/csi-dm/csi-dm/pkg/blockdevice"
+	"github.com/csi-dm/csi-dm/pkg/devicemapper"
+)
+
+// sourceDevice is one of the devices that a pool's source names, open for the time of Open; after that device mapper's
+// tables hold it.
+type sourceDevice struct {
+	blockdevice.Description
+	file  *os.File
+	label label
+	err   error // why there is no label: errNoLabel and others of readLabel
+}
+
+type sourceDevices []sourceDevice
+
+// openSource opens the devices of a source and reads their labels. Nothing is written, but a loop file that does not
+// exist yet is made.
+func openSource(ctx context.Context, source Source) (devices sourceDevices, err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, devices.close())
+		}
+	}()
+	if source.Loopback != nil {
+		file, description, err := openLoopback(*source.Loopback)
+		if err != nil {
+			return nil, err
+		}
+		devices = append(devices, sourceDevice{Description: description, file: file})
+	}
+	for _, path := range source.Devices {
+		if err := ctx.Err(); err != nil {
+			return devices, context.Cause(ctx)
+		}
+		device, err := openSourceDevice(path)
+		if err != nil {
+			return devices, err
+		}
+		for i, other := range devices {
+			if other.Number == device.Number {
+				_ = device.file.Close()
+				return devices, &FieldError{Field: fmt.Sprintf("source.devices[%d]", len(devices)), Value: path, Allowed: fmt.Sprintf("each device once; source.devices[%d] leads to the same one, %s", i, device.Node)}
+			}
+		}
+		devices = append(devices, device)
+	}
+	for i := range devices {
+		devices[i].label, devices[i].err = readLabel(devices[i].file)
+	}
+	return devices, nil
+}
+
+func openSourceDevice(path string) (sourceDevice, error) {
+	description, err := blockdevice.Stat(path)
+	if errors.Is(err, blockdevice.ErrNotExist) {
+		return sourceDevice{}, fmt.Errorf("%w: %w", ErrDeviceNotFound, err)
+	}
+	if errors.Is(err, blockdevice.ErrNotBlockDevice) {
+		return sourceDevice{}, &FieldError{Field: "source.devices", Value: path, Allowed: "a block device"}
+	}
+	if err != nil {
+		return sourceDevice{}, err
+	}
+	// Not exclusively: a pool whose kernel devices are active holds it already.
+	file, err := os.OpenFile(description.Node, os.O_RDWR, 0)
+	if err != nil {
+		return sourceDevice{}, err
+	}
+	return sourceDevice{Description: description, file: file}, nil
+}
+
+func (s sourceDevices) close() error {
+	var errs []error
+	for _, device := range s {
+		errs = append(errs, device.file.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (s sourceDevices) numbers() []devicemapper.DeviceNumber {
+	numbers := make([]devicemapper.DeviceNumber, len(s))
+	for i, device := range s {
+		numbers[i] = device.Number
+	}
+	return numbers
+}
+
+func (s sourceDevices) sizes() []int64 {
+	sizes := make([]int64, len(s))
+	for i, device := range s {
+		sizes[i] = device.Size
+	}
+	return sizes
+}
+
+// claim makes sure that the devices, which carry no label, are free for a new pool: nobody uses one, and none carries a
+// signature but those in force, which are removed.
+func (s sourceDevices) claim(ctx context.Context, force []string) error {
+	found := make([][]string, len(s))
+	for i, device := range s {
+		file, _, err := blockdevice.Open(device.Path)
+		if errors.Is(err, blockdevice.ErrInUse) {
+			return fmt.Errorf("%w: %s is mounted, or part of another volume or of a raid", ErrDeviceInUse, device.Path)
+		}
+		if err != nil {
+			return err
+		}
+		signatures, err := blockdevice.Signatures(ctx, device.Path)
+		if err = errors.Join(err, file.Close()); err != nil {
+			return err
+		}
+		found[i] = blockdevice.TypesOf(signatures)
+		for _, t := range found[i] {
+			if !slices.Contains(force, t) {
+				return fmt.Errorf("%w: %s carries %s; if what it holds may be destroyed, list it in source.force: [%s]",
+					ErrSignatureFound, device.Path, describeSignatures(signatures), strings.Join(found[i], ", "))
+			}
+		}
+	}
+	// Only now that none of the devices is refused.
+	for i, device := range s {
+		if err := blockdevice.EraseSignatures(ctx, device.Path, found[i]); err != nil {
+			return err
+		}
+		if left, err := blockdevice.Signatures(ctx, device.Path); err != nil || len(left) > 0 {
+			return errors.Join(err, fmt.Errorf("%w: %s still carries %s", ErrSignatureFound, device.Path, describeSignatures(left)))
+		}
+	}
+	return nil
+}
+
+func describeSignatures(signatures []blockdevice.Signature) string {
+	var texts []string
+	for _, s := range signatures {
+		text := s.String()
+		if s.Label != "" {
+			text += fmt.Sprintf(" labelled %q", s.Label)
+		}
+		texts = append(texts, text)
+	}
+	return strings.Join(texts, " and ")
+}
