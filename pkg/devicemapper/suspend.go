@@ -22,8 +22,8 @@ type SuspendOptions struct {
 // and what comes later waits for Resume. A device that is suspended stays so.
 //
 // A process that ends between Suspend and Resume leaves the device hanging.
-// Freezing a file system that is just being unmounted is syscall.EINVAL: try
-// again, or skip it. The wait for I/O has no limit, and the context cannot
+// Freezing a file system that is just being unmounted waits for the unmount on
+// older kernels and is syscall.EINVAL on newer ones: try again, or skip it. The wait for I/O has no limit, and the context cannot
 // end it.
 func (c *Client) Suspend(ctx context.Context, ref Ref, options SuspendOptions) error {
 	flags := uint32(unix.DM_SUSPEND_FLAG)

@@ -180,8 +180,8 @@ func TestSuspendSurvivesSignals(t *testing.T) {
 	}
 }
 
-// A suspend that meets an unmount is refused with EINVAL, no more, and leaves
-// the device running.
+// A suspend that meets an unmount waits for it (Linux 6.1) or is refused with
+// EINVAL (6.12), no more, and a refused one leaves the device running.
 func TestSuspendRacesUnmount(t *testing.T) {
 	ctx, c := open(t)
 	device := activate(ctx, t, c, "race", linear(disk(t, 32*mebibyte), 0, devicemapper.SectorsOf(32*mebibyte)))
@@ -218,9 +218,6 @@ func TestSuspendRacesUnmount(t *testing.T) {
 		}
 	}
 	t.Logf("%d suspends refused", refused)
-	if refused == 0 {
-		t.Error("no suspend met an unmount")
-	}
 }
 
 func TestSuspendInEndedContext(t *testing.T) {

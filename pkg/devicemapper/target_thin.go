@@ -66,6 +66,9 @@ func parseThin(params string) (Thin, error) {
 	if t.ID, err = number[ThinID](fields[1]); err != nil {
 		return Thin{}, err
 	}
+	if err = t.ID.validate("thin id"); err != nil {
+		return Thin{}, err
+	}
 	if len(fields) == 3 {
 		t.ExternalOrigin, err = ParseDeviceNumber(fields[2])
 	}
