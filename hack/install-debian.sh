@@ -46,6 +46,6 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 # Errors of the index alone are fatal too: without it apt would take what it remembers of another day.
 apt-get update --quiet --error-on=any >"$log" 2>&1 ||
-	{ tail -n 5 "$log" >&2; fail "cannot fetch Debian's package index (no network, or apt's sources need a look); missing: ${missing[*]}"; }
+	fail "cannot fetch Debian's package index ($(grep -m1 -E '^ |^E:' "$log" | sed 's/^ *//')); missing: ${missing[*]}"
 apt-get install --quiet --yes --no-install-recommends "${missing[@]}" >"$log" 2>&1 ||
 	{ tail -n 20 "$log" >&2; fail "cannot install ${missing[*]}"; }

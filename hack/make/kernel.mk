@@ -11,7 +11,7 @@ kernel-test: require-go require-kernel ## Run the kernel tests in a guest with d
 	@go run ./test/kerneltest/cmd/kernel-test $(KERNEL_TEST_FLAGS) $(PKG)
 
 .PHONY: kernel-shell
-kernel-shell: require-go require-kernel ## Open a shell in a guest as kernel tests find it (PKG: test binaries to build)
+kernel-shell: require-go require-kernel ## Open a shell in a guest as kernel tests find it (PKG: build its tests too)
 	@go run ./test/kerneltest/cmd/kernel-test -shell $(KERNEL_TEST_FLAGS) $(PKG)
 
 .PHONY: kernel-harness-test

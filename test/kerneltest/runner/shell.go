@@ -11,13 +11,15 @@ import (
 	"github.com/csi-dm/csi-dm/test/kerneltest/job"
 )
 
-// Shell builds the tests as Run does and opens a shell on this terminal inside a guest, as the tests would find it. The
+// Shell builds the tests of the packages, if any, and opens a shell on this terminal inside a guest, as the tests would find it. The
 // binaries lie in $TESTS there.
 func Shell(ctx context.Context, options Options) (err error) {
 	options.Output = &lockedWriter{target: options.Output}
-	packages, err := findPackages(ctx, options.Packages)
-	if err != nil && !errors.Is(err, ErrNoKernelTests) {
-		return err
+	var packages []testPackage
+	if len(options.Packages) > 0 {
+		if packages, err = findPackages(ctx, options.Packages); err != nil {
+			return err
+		}
 	}
 	bench, err := newBench(options.Cache)
 	defer func() { err = errors.Join(err, bench.remove()) }()

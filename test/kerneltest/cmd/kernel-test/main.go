@@ -29,7 +29,7 @@ func main() {
 
 func run() error {
 	options := runner.Options{Input: os.Stdin, Output: os.Stdout, Grace: runner.DefaultGrace}
-	shell := flag.Bool("shell", false, "build the tests and open a shell in a guest instead of running them")
+	shell := flag.Bool("shell", false, "build the tests of the packages, if any, and open a shell in a guest")
 	memory := flag.Int64("memory", runner.DefaultMemory>>20, "memory of the guest in `MiB`")
 	flag.StringVar(&options.Run, "run", "", "run only tests that match this `regexp`")
 	flag.StringVar(&options.Bench, "bench", "", "run also benchmarks that match this `regexp`")
@@ -41,7 +41,7 @@ func run() error {
 	flag.Parse()
 	options.Memory = *memory << 20
 	options.Packages = flag.Args()
-	if len(options.Packages) == 0 {
+	if len(options.Packages) == 0 && !*shell {
 		options.Packages = []string{"./pkg/...", "./test/kerneltest/..."}
 	}
 	var err error
