@@ -25,10 +25,12 @@ func newBuffer(payload int) buffer {
 	return make(buffer, (headerSize+payload+7)/8)
 }
 
-func (b buffer) header() *unix.DmIoctl { return (*unix.DmIoctl)(unsafe.Pointer(&b[0])) }
+func (b buffer) header() *unix.DmIoctl {
+	return (*unix.DmIoctl)(unsafe.Pointer(&b[0])) //nolint:gosec // a buffer is never shorter than a header, and aligned
+}
 
 func (b buffer) bytes() []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(&b[0])), len(b)*8)
+	return unsafe.Slice((*byte)(unsafe.Pointer(&b[0])), len(b)*8) //nolint:gosec // the same memory, byte by byte
 }
 
 // answer returns what the kernel wrote behind the header. The kernel says

@@ -1,7 +1,6 @@
 package devicemapper
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -25,7 +24,8 @@ type Client struct {
 // checks that the kernel speaks MinimumVersion or newer of the interface.
 func Open() (*Client, error) {
 	file, err := os.OpenFile(controlPath, os.O_RDWR, 0)
-	if errors.Is(err, fs.ErrNotExist) {
+	// The node may outlive the module, or precede it: then it is ENODEV.
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENODEV) {
 		return nil, &UnsupportedError{What: "device mapper (kernel module dm_mod, node " + controlPath + ")"}
 	}
 	if err != nil {
@@ -36,7 +36,7 @@ func Open() (*Client, error) {
 		return nil, errors.Join(fmt.Errorf("device mapper: %w", err), file.Close())
 	}
 	c := &Client{file: file, control: control}
-	version, err := c.Version(context.Background())
+	version, err := c.version()
 	if err == nil && version.Less(MinimumVersion) {
 		err = &UnsupportedError{What: "device-mapper interface", Have: version, Want: MinimumVersion}
 	}

@@ -137,6 +137,7 @@ func (r request) trace(ctx context.Context, began time.Time, errno unix.Errno) {
 // through even if the client is closed meanwhile.
 func (c *Client) ioctl(command uint, b buffer) (result uintptr, errno unix.Errno, err error) {
 	err = c.control.Control(func(fd uintptr) {
+		//nolint:gosec // converted within the call, as unsafe.Pointer's rules want it
 		result, _, errno = unix.Syscall(unix.SYS_IOCTL, fd, uintptr(command), uintptr(unsafe.Pointer(&b[0])))
 	})
 	if err != nil {

@@ -69,11 +69,30 @@ func (e *UnsupportedError) Is(target error) bool { return target == ErrUnsupport
 
 // Version returns the version of the kernel's ioctl interface.
 func (c *Client) Version(ctx context.Context) (Version, error) {
-	r, err := c.call(ctx, request{op: "version", command: unix.DM_VERSION})
-	if err != nil {
+	if err := ctx.Err(); err != nil {
+		return Version{}, versionRequest.interrupted(ctx)
+	}
+	return c.version()
+}
+
+var versionRequest = request{op: "version", command: unix.DM_VERSION}
+
+// version asks without a context: this ioctl neither waits nor needs more
+// than the header, and the kernel answers it whatever version it speaks.
+func (c *Client) version() (Version, error) {
+	b := newBuffer(0)
+	if err := versionRequest.encode(b); err != nil {
 		return Version{}, err
 	}
-	return Version{r.header.Version[0], r.header.Version[1], r.header.Version[2]}, nil
+	_, errno, err := c.ioctl(versionRequest.command, b)
+	switch {
+	case err != nil:
+		return Version{}, fmt.Errorf("device mapper: version: %w", err)
+	case errno != 0:
+		return Version{}, versionRequest.refused(errno)
+	}
+	v := b.header().Version
+	return Version{v[0], v[1], v[2]}, nil
 }
 
 // TargetVersions lists the targets that are built into the kernel or loaded
