@@ -15,7 +15,7 @@ var requirements = []struct{ program, source string }{
 	{"mkfs.xfs", "xfsprogs"},
 	{"nsenter", "util-linux"},
 	{"runc", "runc"},
-	{"nft", "nftables"},
+	{"iptables-legacy", "iptables"},
 	{"modprobe", "kmod"},
 	{"busybox", "busybox-static"},
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/csi-dm/csi-dm/test/lab/cluster"
@@ -58,7 +59,7 @@ func Up(ctx context.Context, options Options) (*Lab, error) {
 		nodes = []control.NodeOptions{{Name: "node-a"}, {Name: "node-b"}}
 	}
 	if err := launch(ctx, paths, cluster.Config{
-		Run: paths.Run, Disks: paths.Disks, Programs: programs(tools), Images: archives, Nodes: nodes,
+		Run: paths.Run, Disks: paths.Disks, Templates: filepath.Join(paths.Cache, "templates"), Programs: programs(tools), Images: archives, Nodes: nodes,
 	}, report); err != nil {
 		// A control plane that did not start is of no use, its logs are.
 		return nil, errors.Join(err, stop(context.WithoutCancel(ctx), paths))

@@ -46,6 +46,11 @@ func (a *agentClient) startKubelet(ctx context.Context) error {
 	return err
 }
 
+// turnOff flushes the node's disks and turns it off. That it answers nothing is in the nature of it.
+func (a *agentClient) turnOff(ctx context.Context) {
+	_, _ = a.do(ctx, http.MethodPost, node.OffPath, nil)
+}
+
 // exec runs a command on the node.
 func (a *agentClient) exec(ctx context.Context, request control.ExecRequest) (control.ExecResult, error) {
 	var result control.ExecResult

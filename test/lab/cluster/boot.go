@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/csi-dm/csi-dm/test/uml"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/klog/v2"
 )
 
 // bootPatience is how long a node may take from power to Ready, on a machine that is busy with builds.
@@ -26,15 +26,19 @@ func (s *supervisor) boot(ctx context.Context, n *guestNode) (err error) {
 	if err != nil {
 		return err
 	}
+	ctx, cancelWithGuest := whilePowered(ctx, n.options.Name, guest)
+	defer cancelWithGuest()
+	logger := klog.FromContext(s.lifetime).WithValues("node", n.options.Name)
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("boot %s (logs are in %s): %w", n.options.Name, n.logs, err), guest.PowerCut())
 		}
 	}()
-	bootID, err := awaitAgent(ctx, n, guest)
+	bootID, err := awaitAgent(ctx, n)
 	if err != nil {
 		return err
 	}
+	logger.Info("Agent answers", "bootID", bootID)
 	if err := n.load(ctx, s.images.all()); err != nil {
 		return err
 	}
@@ -47,32 +51,31 @@ func (s *supervisor) boot(ctx context.Context, n *guestNode) (err error) {
 	if err := n.agent.startKubelet(ctx); err != nil {
 		return err
 	}
-	return s.awaitReady(ctx, n, guest, bootID)
+	logger.Info("Kubelet started")
+	if err := s.awaitReady(ctx, n, bootID); err != nil {
+		return err
+	}
+	logger.Info("Node is Ready")
+	return nil
 }
 
 // awaitAgent waits until the node's agent answers and returns the boot id of the node's kernel.
-func awaitAgent(ctx context.Context, n *guestNode, guest *uml.Guest) (string, error) {
+func awaitAgent(ctx context.Context, n *guestNode) (string, error) {
 	var bootID string
 	var last error
 	err := wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (bool, error) {
-		if ended(guest) {
-			return false, errors.New("the guest ended")
-		}
 		bootID, last = n.agent.bootID(ctx)
 		return last == nil, nil
 	})
 	if err != nil {
-		return "", fmt.Errorf("wait for the agent: %w", errors.Join(err, last))
+		return "", fmt.Errorf("wait for the agent: %w", errors.Join(context.Cause(ctx), last))
 	}
 	return bootID, nil
 }
 
 // awaitReady waits until the node is Ready by a report of the kubelet that runs now: an earlier one's may linger.
-func (s *supervisor) awaitReady(ctx context.Context, n *guestNode, guest *uml.Guest, bootID string) error {
+func (s *supervisor) awaitReady(ctx context.Context, n *guestNode, bootID string) error {
 	err := wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (bool, error) {
-		if ended(guest) {
-			return false, errors.New("the guest ended")
-		}
 		object, err := s.plane.client.CoreV1().Nodes().Get(ctx, n.options.Name, metav1.GetOptions{})
 		return err == nil && object.Status.NodeInfo.BootID == bootID && ready(object), nil
 	})
@@ -95,13 +98,4 @@ func ready(object *corev1.Node) bool {
 		}
 	}
 	return false
-}
-
-func ended(guest *uml.Guest) bool {
-	select {
-	case <-guest.Done():
-		return true
-	default:
-		return false
-	}
 }

@@ -12,6 +12,8 @@ type Config struct {
 	// Run is the run directory, Disks the folder for the nodes' disks.
 	Run   string `json:"run"`
 	Disks string `json:"disks"`
+	// Templates is a folder, outliving the lab, for system disks with images on them.
+	Templates string `json:"templates"`
 	// Programs are the built programs.
 	Programs Programs `json:"programs"`
 	// Images are docker-archives to load into every node before its kubelet starts.

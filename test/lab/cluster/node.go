@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 
@@ -15,9 +14,6 @@ import (
 	"github.com/csi-dm/csi-dm/test/lab/node"
 	"github.com/csi-dm/csi-dm/test/uml"
 )
-
-// systemDiskSize is that of a node's system disk, a sparse file; in bytes.
-const systemDiskSize = 16 << 30
 
 // guestNode is a node of the lab: disks, a tap device, and a guest when it has power.
 type guestNode struct {
@@ -39,7 +35,7 @@ type guestNode struct {
 	images map[string]bool
 }
 
-// newNode makes everything a node needs before it can be booted.
+// newNode makes everything a node needs before it can be booted, but for its disks.
 func newNode(ctx context.Context, config Config, plane *controlPlane, index int, options control.NodeOptions) (*guestNode, error) {
 	n := &guestNode{
 		index:     index,
@@ -54,38 +50,10 @@ func newNode(ctx context.Context, config Config, plane *controlPlane, index int,
 	if err := os.MkdirAll(n.logs, 0o755); err != nil {
 		return nil, err
 	}
-	if err := n.makeDisks(ctx, filepath.Join(config.Disks, options.Name)); err != nil {
-		return nil, err
-	}
 	if err := n.writeConfig(config, plane); err != nil {
 		return nil, err
 	}
 	return n, connect(ctx, index)
-}
-
-// makeDisks makes the disks as sparse files: the system disk with a file system, the other blank.
-func (n *guestNode) makeDisks(ctx context.Context, folder string) error {
-	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return err
-	}
-	for _, disk := range []struct {
-		name string
-		size int64
-	}{{"system", systemDiskSize}, {"pool", n.options.PoolDiskBytes}} {
-		file := filepath.Join(folder, disk.name)
-		if err := os.WriteFile(file, nil, 0o600); err != nil {
-			return err
-		}
-		if err := os.Truncate(file, disk.size); err != nil {
-			return err
-		}
-		n.disks = append(n.disks, file)
-	}
-	format := exec.CommandContext(ctx, "mkfs.ext4", "-q", "-F", "-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=1", n.disks[0])
-	if output, err := format.CombinedOutput(); err != nil {
-		return fmt.Errorf("format the system disk of %s: %w: %s", n.options.Name, err, output)
-	}
-	return nil
 }
 
 // writeConfig writes certificates and configuration for the node's side.
@@ -164,23 +132,26 @@ func (n *guestNode) exec(ctx context.Context, request control.ExecRequest) (cont
 	if !n.running() {
 		return control.ExecResult{}, fmt.Errorf("%s has no power", n.options.Name)
 	}
-	guest := n.current()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	finished := make(chan struct{})
-	defer close(finished)
-	go func() {
-		select {
-		case <-guest.Done():
-			cancel(fmt.Errorf("%s lost power", n.options.Name))
-		case <-finished:
-		}
-	}()
+	ctx, cancel := whilePowered(ctx, n.options.Name, n.current())
+	defer cancel()
 	result, err := n.agent.exec(ctx, request)
 	if err != nil && ctx.Err() != nil {
 		return result, context.Cause(ctx)
 	}
 	return result, err
+}
+
+// whilePowered returns a context that ends when the guest does: a connection to it would hang for minutes.
+func whilePowered(ctx context.Context, name string, guest *uml.Guest) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case <-guest.Done():
+			cancel(fmt.Errorf("%s lost power", name))
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(nil) }
 }
 
 func (n *guestNode) current() *uml.Guest {

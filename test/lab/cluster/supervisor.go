@@ -24,9 +24,14 @@ type supervisor struct {
 	// lifetime ends with the lab.
 	lifetime context.Context
 	images   *imageStore
-	plane    *controlPlane
+	// report tells "lab up" what happens while the lab comes up.
+	report func(string)
+	plane  *controlPlane
 	// planeReady is closed once plane answers.
 	planeReady chan struct{}
+
+	// template is held while the template is looked for and made.
+	template sync.Mutex
 
 	mutex sync.Mutex
 	// nodes has a nil for a name that is taken by a node in the making; taken counts the indices given away.
@@ -92,6 +97,7 @@ func (s *supervisor) up(ctx context.Context, report func(string)) (net.Listener,
 
 	// Nodes boot and load images while the control plane starts.
 	group, groupContext := errgroup.WithContext(ctx)
+	s.report = report
 	group.Go(func() error {
 		// Not groupContext: the components live as long as the lab.
 		if err := s.plane.start(ctx, s.config); err != nil {
@@ -146,6 +152,9 @@ func (s *supervisor) addNode(ctx context.Context, options control.NodeOptions) (
 		return nil, err
 	}
 	node, err := newNode(ctx, s.config, s.plane, index, options)
+	if err == nil {
+		err = s.giveDisks(ctx, node)
+	}
 	s.mutex.Lock()
 	if err != nil {
 		delete(s.nodes, options.Name)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/csi-dm/csi-dm/test/lab/control"
+	"github.com/csi-dm/csi-dm/test/uml/guest"
 )
 
 // The agent's requests.
@@ -27,6 +28,8 @@ const (
 	BootPath = "/boot"
 	// KubeletPath starts kubelet and kube-proxy, once.
 	KubeletPath = "/kubelet"
+	// OffPath flushes the disks and turns the node off. There is no answer.
+	OffPath = "/off"
 )
 
 // serveAgent serves requests of the lab's supervisor until ctx ends.
@@ -45,6 +48,7 @@ func serveAgent(ctx context.Context, config Config, services *services) error {
 			services.start(ctx, HostPath(config.Kubernetes), "kube-proxy", "--config="+proxyConfig)
 		})
 	})
+	mux.HandleFunc("POST "+OffPath, func(http.ResponseWriter, *http.Request) { guest.PowerOff() })
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()

@@ -9,10 +9,10 @@ import (
 	"github.com/csi-dm/csi-dm/test/uml/guest"
 )
 
-// modules are what a node of a real cluster would load on its own or find built in. Those of nf_tables come on demand.
+// modules are what a node of a real cluster would load on its own or find built in. Those of iptables come on demand.
 var modules = []string{
 	"ext4", "xfs", "overlay", "loop", "dm-mod", "dm-thin-pool",
-	"bridge", "br_netfilter", "veth", "nf_tables", "nf_conntrack",
+	"bridge", "br_netfilter", "veth", "nf_conntrack",
 }
 
 // Init is a node's process 1. It returns only if the node could not be set up or its Serve ended.

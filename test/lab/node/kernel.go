@@ -31,7 +31,7 @@ func setUpKernel(config Config) error {
 			return err
 		}
 	}
-	return errors.Join(linkModules(), nameClockSpeed())
+	return errors.Join(linkModules(), linkPacketFilter(), nameClockSpeed())
 }
 
 // linkModules puts the kernel's modules where modprobe looks, also when the kernel itself calls it.
@@ -41,14 +41,30 @@ func linkModules() error {
 		return err
 	}
 	release := unix.ByteSliceToString(name.Release[:])
-	if err := os.MkdirAll("/lib/modules", 0o755); err != nil {
+	return link(filepath.Join("/usr/lib/uml/modules", release), filepath.Join("/lib/modules", release))
+}
+
+// linkPacketFilter makes iptables the one that works without nf_tables' families ip and inet, which this kernel lacks.
+func linkPacketFilter() error {
+	for _, family := range []string{"iptables", "ip6tables"} {
+		for _, suffix := range []string{"", "-save", "-restore"} {
+			if err := link("/usr/sbin/xtables-legacy-multi", "/usr/local/sbin/"+family+suffix); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// link makes a symbolic link and the folder it is in. It may be there from an earlier boot.
+func link(target, name string) error {
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err
 	}
-	err := os.Symlink(filepath.Join("/usr/lib/uml/modules", release), filepath.Join("/lib/modules", release))
-	if errors.Is(err, os.ErrExist) {
-		return nil
+	if err := os.Symlink(target, name); !errors.Is(err, os.ErrExist) {
+		return err
 	}
-	return err
+	return nil
 }
 
 var endOfProcessor = regexp.MustCompile(`(?m)^bogomips\s*:.*$`)

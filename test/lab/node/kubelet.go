@@ -10,6 +10,7 @@ const (
 // writeKubernetes writes the configuration of kubelet and kube-proxy. Feature gates are Kubernetes' defaults.
 //
 // The lease is short so that a power cut is noticed within the grace period that the controller manager is given (16 s).
+// kube-proxy uses iptables: Debian's User Mode Linux has nf_tables without the families ip and inet.
 // Images are never collected: there is no registry to get them back from. There is no DNS in the lab; its address is
 // there to keep kubelet from complaining in the events of every pod.
 func writeKubernetes(config Config) error {
@@ -40,7 +41,7 @@ volumePluginDir: /var/lib/kubelet/volumeplugins
 		proxyConfig: fmt.Sprintf(`apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
 clientConnection: {kubeconfig: %s}
-mode: nftables
+mode: iptables
 clusterCIDR: %s
 hostnameOverride: %s
 healthzBindAddress: 127.0.0.1:10256

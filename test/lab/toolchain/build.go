@@ -53,33 +53,16 @@ func (s set) target(folder string) (string, error) {
 	return ".", nil
 }
 
-// buildOwn builds the lab's own programs. It leaves the caching to the go command.
+// buildOwn builds the lab's own programs. It leaves the caching to the go command, which does not link again what is up to
+// date, and replaces a program that runs by a new file.
 func buildOwn(ctx context.Context, repository, folder string) error {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
 	}
-	temporary, err := os.MkdirTemp(folder, ".building-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(temporary)
-	command := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", temporary+"/", "./test/lab/cmd/...", "./test/lab/image/pause")
+	command := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", folder+"/", "./test/lab/cmd/...", "./test/lab/image/pause")
 	command.Dir = repository
 	command.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if err := run(command, "the lab", func(string) {}); err != nil {
-		return err
-	}
-	programs, err := os.ReadDir(temporary)
-	if err != nil {
-		return err
-	}
-	for _, program := range programs {
-		// Renamed one by one: a running lab keeps the files it has open.
-		if err := os.Rename(filepath.Join(temporary, program.Name()), filepath.Join(folder, program.Name())); err != nil {
-			return err
-		}
-	}
-	return nil
+	return run(command, "the lab", func(string) {})
 }
 
 // run runs a build, reports progress until it ends, and turns a failure into the first lines it printed.

@@ -24,13 +24,17 @@ func onNode(cmd *cobra.Command, name string) (*lab.Node, error) {
 func execCommand() *cobra.Command {
 	var input bool
 	command := &cobra.Command{
-		Use: "exec NODE -- COMMAND [ARGUMENT…]", Short: "Run a command on a node as root, outside of any container", Args: cobra.MinimumNArgs(2),
+		Use: "exec NODE [--] COMMAND [ARGUMENT…]", Short: "Run a command on a node as root, outside of any container", Args: cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			node, err := onNode(cmd, args[0])
 			if err != nil {
 				return err
 			}
-			request := control.ExecRequest{Argv: args[1:]}
+			argv := args[1:]
+			if argv[0] == "--" && len(argv) > 1 {
+				argv = argv[1:]
+			}
+			request := control.ExecRequest{Argv: argv}
 			if input {
 				if request.Stdin, err = io.ReadAll(os.Stdin); err != nil {
 					return err

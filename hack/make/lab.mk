@@ -1,0 +1,27 @@
+# The cluster lab: docs/testing-lab.md. Several labs: make lab-up CSI_DM_LAB=mine.
+LAB = go run ./test/lab/cmd/lab
+
+.PHONY: lab-up
+lab-up: require-go lab-packages ## Bring up a Kubernetes cluster with two nodes that have dm-thin
+	@$(LAB) up
+
+.PHONY: lab-down
+lab-down: require-go ## Take the lab down, the nodes' disks included
+	@$(LAB) down
+
+.PHONY: lab-status
+lab-status: require-go ## Show the lab's components, nodes and where their logs are
+	@$(LAB) status
+
+.PHONY: lab-test
+lab-test: require-go lab-packages ## Test the lab itself: power cuts, added nodes, Services, logs, exec
+	@go test -tags e2e -count 1 -timeout 30m -v ./test/lab/...
+
+# bin/lab is for everything else: bin/lab exec node-a -- dmsetup ls
+.PHONY: lab
+lab: require-go ## Build bin/lab, the command for nodes, images, kubectl
+	@go build -o bin/lab ./test/lab/cmd/lab
+
+.PHONY: lab-packages
+lab-packages:
+	@hack/install-debian.sh lab
