@@ -45,6 +45,9 @@ const (
 	// ConditionProductionGrade is False on a pool that stands on loop files.
 	ConditionProductionGrade = "ProductionGrade"
 
+	// ConditionDeleting on a ThinPool that is being deleted says what it waits for.
+	ConditionDeleting = "Deleting"
+
 	ReasonReady           = "Ready"
 	ReasonPending         = "Pending"
 	ReasonNoSpace         = "NoSpace"
@@ -60,4 +63,6 @@ const (
 	ReasonVolumeInUse     = "VolumeInUse"
 	ReasonBelowMinFree    = "BelowMinFreeSpace"
 	ReasonAdmittingVolume = "Admitting"
+	ReasonInvalidSelector = "InvalidNodeSelector"
+	ReasonNoNodes         = "NoNodes"
 )

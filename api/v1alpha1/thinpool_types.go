@@ -9,6 +9,7 @@ import (
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:scope=Cluster,shortName=tp,categories=csi-dm
+// +kubebuilder:metadata:annotations="helm.sh/resource-policy=keep"
 // +kubebuilder:subresource:status
 // +kubebuilder:printcolumn:name="Nodes",type=integer,JSONPath=`.status.nodes`,description="Nodes that the selector matches"
 // +kubebuilder:printcolumn:name="Ready",type=integer,JSONPath=`.status.readyNodes`,description="Nodes whose pool serves volumes"
@@ -36,12 +37,12 @@ type ThinPoolSpec struct {
 // PoolSettings is the part of a ThinPool that a node needs to make and run its pool. The controller copies it into each
 // NodeThinPool, so that a node reads no other object than its own.
 //
-// +kubebuilder:validation:XValidation:rule="self.source == oldSelf.source",message="source is immutable: it says where volumes that exist live; make another ThinPool for another source"
+// +kubebuilder:validation:XValidation:rule="has(self.source.devices) == has(oldSelf.source.devices) && (!has(self.source.devices) || self.source.devices == oldSelf.source.devices) && has(self.source.loopback) == has(oldSelf.source.loopback) && (!has(self.source.loopback) || self.source.loopback == oldSelf.source.loopback)",message="source.devices and source.loopback are immutable: they say where volumes that exist live; make another ThinPool for another source"
 // +kubebuilder:validation:XValidation:rule="quantity(self.blockSize).isInteger() && quantity(self.blockSize).compareTo(quantity('64Ki')) >= 0 && quantity(self.blockSize).compareTo(quantity('1Gi')) <= 0 && quantity(self.blockSize).asInteger() % 65536 == 0",message="blockSize must be a multiple of 64Ki from 64Ki to 1Gi"
 // +kubebuilder:validation:XValidation:rule="quantity(self.blockSize).compareTo(quantity(oldSelf.blockSize)) == 0",message="blockSize is immutable: the kernel fixes it when the pool is made"
 // +kubebuilder:validation:XValidation:rule="quantity(string(self.overprovision)).compareTo(quantity('1')) >= 0 && quantity(string(self.overprovision)).compareTo(quantity('100')) <= 0",message="overprovision must be from 1 to 100"
 type PoolSettings struct {
-	// What the pool is made of. It cannot be changed.
+	// What the pool is made of. Apart from force it cannot be changed.
 	Source PoolSource `json:"source"`
 
 	// Size of a pool block, the unit of allocation and of copy-on-write: a multiple of 64Ki from 64Ki to 1Gi. It cannot be changed.

@@ -9,6 +9,7 @@ import (
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:scope=Cluster,shortName=tv,categories=csi-dm
+// +kubebuilder:metadata:annotations="helm.sh/resource-policy=keep"
 // +kubebuilder:subresource:status
 // +kubebuilder:selectablefield:JSONPath=`.spec.nodeName`
 // +kubebuilder:selectablefield:JSONPath=`.spec.poolName`
@@ -36,7 +37,7 @@ type ThinVolume struct {
 // +kubebuilder:validation:XValidation:rule="self.nodeName == oldSelf.nodeName && self.poolName == oldSelf.poolName",message="nodeName and poolName are immutable: a volume lives in the pool where it was made"
 // +kubebuilder:validation:XValidation:rule="quantity(string(self.capacity)).compareTo(quantity(string(oldSelf.capacity))) >= 0",message="capacity cannot shrink"
 // +kubebuilder:validation:XValidation:rule="quantity(string(self.capacity)).isGreaterThan(quantity('0'))",message="capacity must be greater than 0"
-// +kubebuilder:validation:XValidation:rule="(has(self.fsType) ? self.fsType : '') == (has(oldSelf.fsType) ? oldSelf.fsType : '') && (has(self.mkfsOptions) ? self.mkfsOptions : []) == (has(oldSelf.mkfsOptions) ? oldSelf.mkfsOptions : [])",message="fsType and mkfsOptions are immutable: a volume is formatted once, when it is made"
+// +kubebuilder:validation:XValidation:rule="self.fsType == oldSelf.fsType && has(self.mkfsOptions) == has(oldSelf.mkfsOptions) && (!has(self.mkfsOptions) || self.mkfsOptions == oldSelf.mkfsOptions)",message="fsType and mkfsOptions are immutable: a volume is formatted once, when it is made"
 type ThinVolumeSpec struct {
 	// Node whose pool holds the volume.
 	// +kubebuilder:validation:MinLength=1

@@ -1,0 +1,39 @@
+package csi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/csi-dm/csi-dm/pkg/controller/view"
+)
+
+// admit promises room for a volume on a node, until release is called, or refuses. The node's own admission is final; this
+// one spares the object that would be refused there, and lets no two calls promise the same last room.
+func (s *Service) admit(ctx context.Context, r *request, node, volume string) (release func(), err error) {
+	where := part{r.pool, node}
+	s.assumed.admission.Lock()
+	defer s.assumed.admission.Unlock()
+	assessment, err := s.view.Room(ctx, r.pool, node, s.assumed.of(where))
+	var noPool *view.NoPoolError
+	switch {
+	case errors.As(err, &noPool):
+		return nil, &exhaustedError{noPool.Error()}
+	case err != nil:
+		return nil, err
+	case assessment.Obstacle != "":
+		return nil, &exhaustedError{assessment.Obstacle}
+	}
+	blockSize := assessment.Pool.BlockSize
+	size := view.WholeBlocks(r.size.required, blockSize)
+	if r.size.limit != 0 && size > r.size.limit {
+		return nil, &rangeError{fieldError{"capacity_range.limit_bytes", r.size.limit,
+			fmt.Sprintf("a volume in pool %q has whole blocks of %d bytes: at least %d", r.pool, blockSize, size)}}
+	}
+	if room := assessment.Room(); size > room.LargestVolume {
+		return nil, &exhaustedError{fmt.Sprintf("no room for %d bytes in pool %q on node %q: the largest volume that it can take has %d bytes",
+			size, r.pool, node, room.LargestVolume)}
+	}
+	s.assumed.add(where, volume, size)
+	return func() { s.assumed.remove(where, volume) }, nil
+}

@@ -1,0 +1,109 @@
+package csi
+
+import (
+	"context"
+	"math"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/csi-dm/csi-dm/api/v1alpha1"
+	"github.com/csi-dm/csi-dm/pkg/filesystem"
+	"github.com/csi-dm/csi-dm/pkg/parameters"
+	"github.com/csi-dm/csi-dm/pkg/volumeid"
+)
+
+// ValidateVolumeCapabilities tells whether a volume has what is asked of it.
+func (s *Service) ValidateVolumeCapabilities(ctx context.Context, req *csi.ValidateVolumeCapabilitiesRequest) (*csi.ValidateVolumeCapabilitiesResponse, error) {
+	if req.GetVolumeId() == "" {
+		return nil, asStatus(&fieldError{"volume_id", "", "the handle of a volume"})
+	}
+	if len(req.GetVolumeCapabilities()) == 0 {
+		return nil, asStatus(&fieldError{"volume_capabilities", "", "at least one"})
+	}
+	if err := volumeid.Check("volume_id", req.GetVolumeId()); err != nil {
+		return nil, status.Error(codes.NotFound, err.Error())
+	}
+	volume, err := s.find(ctx, req.GetVolumeId())
+	if apierrors.IsNotFound(err) {
+		return nil, status.Errorf(codes.NotFound, "volume %q does not exist", req.GetVolumeId())
+	}
+	if err != nil {
+		return nil, asStatus(err)
+	}
+	if message := mismatch(volume, req); message != "" {
+		return &csi.ValidateVolumeCapabilitiesResponse{Message: message}, nil
+	}
+	return &csi.ValidateVolumeCapabilitiesResponse{Confirmed: &csi.ValidateVolumeCapabilitiesResponse_Confirmed{
+		VolumeContext: req.GetVolumeContext(), VolumeCapabilities: req.GetVolumeCapabilities(), Parameters: req.GetParameters(),
+	}}, nil
+}
+
+// mismatch says what a volume does not have.
+func mismatch(volume *v1alpha1.ThinVolume, req *csi.ValidateVolumeCapabilitiesRequest) string {
+	asked, err := checkCapabilities(req.GetVolumeCapabilities())
+	if err != nil {
+		return err.Error()
+	}
+	if asked != "" && string(asked) != volume.Spec.FSType {
+		return "the file system of the volume is " + volume.Spec.FSType
+	}
+	class, err := parameters.Parse(req.GetParameters(), filesystem.Type(volume.Spec.FSType))
+	switch {
+	case err != nil:
+		return err.Error()
+	case req.GetParameters()[v1alpha1.ParameterPool] != "" && class.Pool != volume.Spec.PoolName:
+		return "the pool of the volume is " + volume.Spec.PoolName
+	}
+	return ""
+}
+
+// GetCapacity tells how much room a pool has: on the node that the topology names, or on all nodes together.
+func (s *Service) GetCapacity(ctx context.Context, req *csi.GetCapacityRequest) (*csi.GetCapacityResponse, error) {
+	asked := filesystem.Type("")
+	if len(req.GetVolumeCapabilities()) > 0 {
+		var err error
+		if asked, err = checkCapabilities(req.GetVolumeCapabilities()); err != nil {
+			return nil, asStatus(err)
+		}
+	}
+	if asked == "" {
+		asked = defaultType
+	}
+	class, err := parameters.Parse(req.GetParameters(), asked)
+	if err != nil {
+		return nil, asStatus(err)
+	}
+	if class.Format.Type == "" {
+		class.Format.Type = asked
+	}
+	response := &csi.GetCapacityResponse{
+		MinimumVolumeSize: wrapperspb.Int64(filesystem.MinimumSize(class.Format.Type)),
+		MaximumVolumeSize: wrapperspb.Int64(0),
+	}
+	pools, err := s.view.Pools(ctx, class.Pool)
+	if err != nil {
+		return nil, asStatus(err)
+	}
+	node, named := req.GetAccessibleTopology().GetSegments()[v1alpha1.TopologyKey]
+	for i := range pools {
+		if named && v1alpha1.TopologyValue(pools[i].Spec.NodeName) != node {
+			continue
+		}
+		assessment, err := s.view.Assess(ctx, &pools[i], s.assumed.of(part{class.Pool, pools[i].Spec.NodeName}))
+		if err != nil {
+			return nil, asStatus(err)
+		}
+		room := assessment.Room()
+		if response.AvailableCapacity > math.MaxInt64-room.Total {
+			response.AvailableCapacity = math.MaxInt64
+		} else {
+			response.AvailableCapacity += room.Total
+		}
+		response.MaximumVolumeSize.Value = max(response.MaximumVolumeSize.Value, room.LargestVolume)
+	}
+	return response, nil
+}

@@ -1,0 +1,112 @@
+package csi
+
+import (
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/csi-dm/csi-dm/api/v1alpha1"
+	"github.com/csi-dm/csi-dm/pkg/filesystem"
+	"github.com/csi-dm/csi-dm/pkg/parameters"
+)
+
+// defaultType is the file system of a volume whose StorageClass names none.
+const defaultType = filesystem.Ext4
+
+// request is a CreateVolume request that was found acceptable as far as it can be without looking at the cluster.
+type request struct {
+	// name as a part of object names.
+	name   string
+	pool   string
+	size   sizeRange
+	format filesystem.Format
+	claim  parameters.Claim
+	// The topology values of the nodes among which the volume may live: the first one only where preferred is set. None at
+	// all means any node.
+	nodes     []string
+	preferred bool
+}
+
+func readRequest(req *csi.CreateVolumeRequest) (request, error) {
+	name, err := requestName(req.GetName())
+	if err != nil {
+		return request{}, err
+	}
+	if req.GetVolumeContentSource() != nil {
+		return request{}, &fieldError{"volume_content_source", "set", "nothing: snapshots and clones are not supported"}
+	}
+	if len(req.GetMutableParameters()) > 0 {
+		return request{}, &fieldError{"mutable_parameters", "set", "nothing: VolumeAttributesClasses are not supported"}
+	}
+	asked, err := checkCapabilities(req.GetVolumeCapabilities())
+	if err != nil {
+		return request{}, err
+	}
+	formatted := asked
+	if formatted == "" {
+		formatted = defaultType
+	}
+	class, err := parameters.Parse(req.GetParameters(), formatted)
+	if err != nil {
+		return request{}, err
+	}
+	switch {
+	case class.Format.Type == "":
+		class.Format.Type = formatted
+	case asked != "" && asked != class.Format.Type:
+		return request{}, &fieldError{"parameter " + v1alpha1.ParameterFSType, class.Format.Type, "the fs_type of the volume capabilities, which is " + string(asked)}
+	}
+	size, err := readRange(req.GetCapacityRange(), class.Format.Type)
+	if err != nil {
+		return request{}, err
+	}
+	nodes, preferred, err := readTopology(req.GetAccessibilityRequirements())
+	if err != nil {
+		return request{}, err
+	}
+	return request{
+		name: name, pool: class.Pool, size: size, format: class.Format, claim: class.Claim, nodes: nodes, preferred: preferred,
+	}, nil
+}
+
+// readTopology reads the nodes that a request names. csi-provisioner puts the node that the scheduler chose first among the
+// preferred ones; that one counts, and no other.
+func readTopology(requirement *csi.TopologyRequirement) (nodes []string, preferred bool, err error) {
+	named, field := requirement.GetPreferred(), "accessibility_requirements.preferred"
+	preferred = len(named) > 0
+	if preferred {
+		named = named[:1]
+	} else {
+		named, field = requirement.GetRequisite(), "accessibility_requirements.requisite"
+	}
+	for _, topology := range named {
+		node, ok := topology.GetSegments()[v1alpha1.TopologyKey]
+		if !ok || node == "" {
+			return nil, false, &fieldError{field, topology.GetSegments(), "segments with the key " + v1alpha1.TopologyKey}
+		}
+		nodes = append(nodes, node)
+	}
+	return nodes, preferred, nil
+}
+
+// volume is the object that the request becomes on a node.
+func (r *request) volume(node string) *v1alpha1.ThinVolume {
+	volume := &v1alpha1.ThinVolume{
+		ObjectMeta: metav1.ObjectMeta{
+			Name:       v1alpha1.VolumeName(r.name, node),
+			Labels:     map[string]string{v1alpha1.LabelPool: r.pool, v1alpha1.LabelNode: v1alpha1.TopologyValue(node)},
+			Finalizers: []string{v1alpha1.VolumeFinalizer},
+		},
+		Spec: v1alpha1.ThinVolumeSpec{
+			NodeName:    node,
+			PoolName:    r.pool,
+			Capacity:    *resource.NewQuantity(r.size.required, resource.BinarySI),
+			FSType:      string(r.format.Type),
+			MkfsOptions: r.format.Options,
+		},
+	}
+	if r.claim.Name != "" && r.claim.Namespace != "" {
+		volume.Spec.Claim = &v1alpha1.ClaimReference{Namespace: r.claim.Namespace, Name: r.claim.Name}
+	}
+	return volume
+}

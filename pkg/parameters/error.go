@@ -1,0 +1,24 @@
+package parameters
+
+import "fmt"
+
+// Error is a parameter that is not acceptable: which, its value, and what is allowed.
+type Error struct {
+	Key     string
+	Value   string
+	Allowed string
+}
+
+func (e *Error) Error() string {
+	return fmt.Sprintf("parameter %s: %q is not allowed: %s", e.Key, e.Value, e.Allowed)
+}
+
+// UnknownKeyError is a key that no StorageClass of csi-dm has.
+type UnknownKeyError struct {
+	Key     string
+	Allowed []string
+}
+
+func (e *UnknownKeyError) Error() string {
+	return fmt.Sprintf("parameter %q is unknown: allowed are %q", e.Key, e.Allowed)
+}
