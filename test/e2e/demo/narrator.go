@@ -1,0 +1,84 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// narrator writes to a terminal, in colours, or to anything else, without.
+type narrator struct {
+	out    io.Writer
+	colour bool
+}
+
+func newNarrator(out *os.File) *narrator {
+	_, err := unix.IoctlGetTermios(int(out.Fd()), unix.TCGETS)
+	_, refused := os.LookupEnv("NO_COLOR")
+	return &narrator{out: out, colour: err == nil && !refused && os.Getenv("TERM") != "dumb"}
+}
+
+// Escape sequences of ECMA-48, "select graphic rendition".
+const (
+	bold  = "1"
+	faint = "2"
+	red   = "31"
+	green = "32"
+	blue  = "34"
+)
+
+func (n *narrator) paint(rendition, text string) string {
+	if !n.colour {
+		return text
+	}
+	return "\x1b[" + rendition + "m" + text + "\x1b[0m"
+}
+
+func (n *narrator) title(text string) {
+	fmt.Fprintf(n.out, "\n%s\n", n.paint(bold, text))
+}
+
+// say writes a paragraph as it was broken into lines.
+func (n *narrator) say(format string, arguments ...any) {
+	for _, line := range strings.Split(fmt.Sprintf(format, arguments...), "\n") {
+		fmt.Fprintf(n.out, "   %s\n", line)
+	}
+}
+
+// command shows a command as it could be typed, and its output.
+func (n *narrator) command(line, output string) {
+	fmt.Fprintf(n.out, "\n   %s\n", n.paint(blue, "$ "+line))
+	for _, text := range strings.Split(strings.TrimRight(output, " \n"), "\n") {
+		fmt.Fprintf(n.out, "   %s\n", strings.TrimRight(text, " "))
+	}
+	fmt.Fprintln(n.out)
+}
+
+// file shows the content of a file, fainter than what happens.
+func (n *narrator) file(name, content string) {
+	fmt.Fprintf(n.out, "\n   %s\n", n.paint(faint, name))
+	for _, text := range strings.Split(strings.TrimRight(content, "\n"), "\n") {
+		fmt.Fprintf(n.out, "   %s\n", n.paint(faint, text))
+	}
+	fmt.Fprintln(n.out)
+}
+
+func (n *narrator) took(duration time.Duration) {
+	fmt.Fprintf(n.out, "   %s\n", n.paint(green, fmt.Sprintf("(%.1f s)", duration.Seconds())))
+}
+
+func (n *narrator) failed(err error) {
+	fmt.Fprintf(n.out, "\n%s\n", n.paint(red, "This did not go as it should: "+err.Error()))
+}
+
+// Write takes progress of others, whole lines at a time.
+func (n *narrator) Write(text []byte) (int, error) {
+	for _, line := range strings.Split(strings.TrimRight(string(text), "\n"), "\n") {
+		fmt.Fprintf(n.out, "   %s\n", n.paint(faint, line))
+	}
+	return len(text), nil
+}

@@ -1,0 +1,35 @@
+package deployment
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+)
+
+// RegistryVolumes are the names of the volumes that the registry of a node's pool holds, as csi-dm volume list says on the node.
+func (d *Deployment) RegistryVolumes(ctx context.Context, node string) ([]string, error) {
+	output, err := d.NodeCommand(ctx, node, "volume", "list", "--output", "json")
+	if err != nil {
+		return nil, err
+	}
+	var volumes []struct {
+		Name string `json:"name"`
+	}
+	if err := json.Unmarshal([]byte(output), &volumes); err != nil {
+		return nil, fmt.Errorf("csi-dm volume list printed %q: %w", output, err)
+	}
+	names := make([]string, 0, len(volumes))
+	for _, volume := range volumes {
+		names = append(names, volume.Name)
+	}
+	return names, nil
+}
+
+// NodeCommand runs csi-dm in the driver's pod on a node, as an admin would, and returns its output.
+func (d *Deployment) NodeCommand(ctx context.Context, node string, arguments ...string) (string, error) {
+	pod, err := d.NodePod(ctx, node)
+	if err != nil {
+		return "", err
+	}
+	return d.cluster.Kubectl(ctx, append([]string{"exec", "--namespace", Namespace, pod, "--", "csi-dm"}, arguments...)...)
+}

@@ -1,0 +1,126 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/csi-dm/csi-dm/test/e2e/cluster"
+	"github.com/csi-dm/csi-dm/test/e2e/deployment"
+)
+
+// How long single steps may take on a node with one processor.
+const (
+	bindPatience     = 60 * time.Second
+	podPatience      = 90 * time.Second
+	deletionPatience = 60 * time.Second
+	eventPatience    = 60 * time.Second
+	cleanupPatience  = 4 * time.Minute
+)
+
+const mebibyte = 1 << 20
+
+// fixture is a namespace of its own for a test. At the test's end all that is in it is deleted, and the nodes must hold no
+// device and no mount that they did not hold before.
+type fixture struct {
+	*testing.T
+	*cluster.Cluster
+	ctx       context.Context
+	namespace string
+}
+
+func newFixture(t *testing.T, limit time.Duration) *fixture {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	t.Cleanup(cancel)
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+		GenerateName: "e2e-" + strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-")) + "-",
+		Labels:       map[string]string{namespaceLabel: "true"},
+	}}
+	if err := suite.Create(ctx, namespace); err != nil {
+		t.Fatal(err)
+	}
+	f := &fixture{T: t, Cluster: suite.Cluster, ctx: ctx, namespace: namespace.Name}
+	t.Cleanup(f.cleanup)
+	return f
+}
+
+func (f *fixture) cleanup() {
+	ctx, cancel := context.WithTimeout(context.Background(), cleanupPatience)
+	defer cancel()
+	if f.Failed() {
+		f.Log(suite.Diagnose(ctx, f.namespace, deployment.Namespace))
+	}
+	if err := powerOn(ctx); err != nil {
+		f.Errorf("clean up: %v", err)
+	}
+	failedBefore := f.Failed()
+	if err := suite.EmptyNamespace(ctx, f.namespace); err != nil {
+		f.Errorf("clean up: %v", err)
+	}
+	for _, node := range suite.nodes {
+		if err := awaitBaseline(ctx, node); err != nil {
+			f.Errorf("clean up: %v", err)
+		}
+	}
+	if f.Failed() && !failedBefore {
+		f.Log(suite.Diagnose(ctx, f.namespace, deployment.Namespace))
+	}
+}
+
+// cleanupContext outlives the test's deadline.
+func (f *fixture) cleanupContext() context.Context {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(f.ctx), cleanupPatience)
+	f.Cleanup(cancel)
+	return ctx
+}
+
+// must ends the test if err is an error.
+func (f *fixture) must(err error) {
+	f.Helper()
+	if err != nil {
+		f.Fatal(err)
+	}
+}
+
+// claim creates a claim that waits for its first consumer.
+func (f *fixture) claim(name, class string, size int64) *corev1.PersistentVolumeClaim {
+	f.Helper()
+	claim, err := f.CreateClaim(f.ctx, cluster.Claim{Namespace: f.namespace, Name: name, Class: class, Size: size})
+	f.must(err)
+	return claim
+}
+
+// volumeOn creates a claim whose volume is made on a node without a pod, and returns it with the volume's handle.
+func (f *fixture) volumeOn(node, name, class string, size int64) (*corev1.PersistentVolumeClaim, string) {
+	f.Helper()
+	claim, err := f.CreateClaim(f.ctx, cluster.Claim{Namespace: f.namespace, Name: name, Class: class, Size: size, Node: node})
+	f.must(err)
+	handle, err := f.AwaitBound(f.ctx, bindPatience, claim)
+	f.must(err)
+	return claim, handle
+}
+
+// run creates a pod and waits until it runs.
+func (f *fixture) run(pod cluster.Pod) *corev1.Pod {
+	f.Helper()
+	pod.Namespace = f.namespace
+	created, err := f.CreatePod(f.ctx, pod)
+	f.must(err)
+	f.must(f.AwaitRunning(f.ctx, podPatience, created))
+	return created
+}
+
+// shell runs a line of shell in the pod and returns its output.
+func (f *fixture) shell(pod *corev1.Pod, line string) string {
+	f.Helper()
+	output, err := f.Shell(f.ctx, pod, line)
+	f.must(err)
+	return output
+}
