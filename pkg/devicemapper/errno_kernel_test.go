@@ -4,6 +4,7 @@ package devicemapper_test
 
 import (
 	"errors"
+	"os"
 	"syscall"
 	"testing"
 
@@ -69,6 +70,14 @@ func TestErrnoOfDevices(t *testing.T) {
 	_, err = c.Message(ctx, device, 0, "anything")
 	expectRefusal(t, "message to a target that takes none", err, syscall.EINVAL, nil)
 
+	held := disk(t, mebibyte)
+	exclusive, err := os.OpenFile(node(held), os.O_RDONLY|syscall.O_EXCL, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	expectRefusal(t, "load onto a device held exclusively", c.Load(ctx, device, linear(held, 0, 8), devicemapper.LoadOptions{}), syscall.EBUSY, devicemapper.ErrBusy)
+	exclusive.Close()
+
 	empty, err := c.Create(ctx, "empty", "")
 	if err != nil {
 		t.Fatal(err)
@@ -126,7 +135,8 @@ func TestErrnoOfPoolMessages(t *testing.T) {
 	if err := c.Suspend(ctx, p, devicemapper.SuspendOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	expectRefusal(t, "activation on a suspended pool", c.Load(ctx, device, p.thinTable(2, mebibyte), devicemapper.LoadOptions{}), syscall.EINVAL, nil)
+	expectRefusal(t, "activation on a suspended pool", c.Load(ctx, device, p.thinTable(2, mebibyte), devicemapper.LoadOptions{}),
+		syscall.EINVAL, devicemapper.ErrPoolSuspended)
 	info, err := c.Info(ctx, thin)
 	if err != nil || !info.InternallySuspended || info.Suspended {
 		t.Errorf("thin of a suspended pool: %+v, %v", info, err)
@@ -196,6 +206,8 @@ func TestMessageSucceedsWithoutLasting(t *testing.T) {
 	t.Logf("status: %+v", status)
 	expectRefusal(t, "message to the broken pool", c.CreateThin(ctx, p, 3), syscall.EOPNOTSUPP, devicemapper.ErrPoolNotWritable)
 	if status.Mode == devicemapper.PoolModeFailed {
+		_, err := c.Activate(ctx, "thin-1-again", "", p.thinTable(1, 8*mebibyte))
+		expectRefusal(t, "activation on the failed pool", err, syscall.EINVAL, devicemapper.ErrPoolNotWritable)
 		thinStatus, err := c.ThinStatus(ctx, thin)
 		if err != nil || thinStatus.State != devicemapper.ThinStateFailed {
 			t.Errorf("thin status %+v, %v, want Fail", thinStatus, err)

@@ -30,6 +30,8 @@ var (
 	// ErrPoolNotWritable: the pool takes no message because it is read-only,
 	// out of metadata space or has failed.
 	ErrPoolNotWritable = errors.New("thin pool is read-only or has failed")
+	// ErrPoolSuspended: a thin device cannot be activated while its pool is suspended.
+	ErrPoolSuspended = errors.New("thin pool is suspended")
 	// ErrTransactionMismatch: the pool's transaction id is not the one that
 	// SetTransactionID expected.
 	ErrTransactionMismatch = errors.New("transaction id is not the expected one")

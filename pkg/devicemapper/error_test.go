@@ -54,3 +54,16 @@ func TestRefusedMeanings(t *testing.T) {
 		}
 	}
 }
+
+func TestInvalidAndFormatErrors(t *testing.T) {
+	for want, err := range map[string]error{
+		`device mapper: thin id "16777216" is not allowed: want 0 to 16777215`:                                                    (MaxThinID + 1).validate("thin id"),
+		`device mapper: cannot read thin status "x": want two fields, or Fail, Error or -`:                                        func() error { _, err := ParseThinStatus("x"); return err }(),
+		`device mapper: device number "8" is not allowed: want ` + deviceNumberAllowed:                                            func() error { _, err := ParseDeviceNumber("8"); return err }(),
+		`device mapper: name "a/b" is not allowed: want 1 to 127 characters out of letters, digits and #+-.:=@_, not "." or ".."`: func() error { _, err := ParseName("a/b"); return err }(),
+	} {
+		if err.Error() != want {
+			t.Errorf("%q, want %q", err, want)
+		}
+	}
+}

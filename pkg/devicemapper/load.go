@@ -18,10 +18,10 @@ type LoadOptions struct {
 // names are opened now.
 //
 // ErrUnderlyingNotExist: one of them is not there. ErrThinNotExist: the pool
-// has no such thin id. syscall.EBUSY: a device below is held exclusively by
-// someone else. syscall.EINVAL is all the kernel says to anything else it
-// does not like, with the reason in its log: a thin device of a suspended or
-// failed pool, an unknown target, a pool that would shrink.
+// has no such thin id. ErrPoolSuspended, ErrPoolNotWritable: a thin device's
+// pool is suspended or has failed. syscall.EBUSY: a device below is held
+// exclusively by someone else. syscall.EINVAL is all the kernel says to
+// anything else it does not like, with the reason in its log.
 func (c *Client) Load(ctx context.Context, ref Ref, table Table, options LoadOptions) error {
 	payload, err := table.encode()
 	if err != nil {
@@ -34,18 +34,43 @@ func (c *Client) Load(ctx context.Context, ref Ref, table Table, options LoadOpt
 	_, err = c.call(ctx, r)
 	var refused *Error
 	if errors.As(err, &refused) {
-		switch refused.Errno {
-		case unix.ENXIO, unix.ENODEV, unix.ENOENT:
-			// The same number stands for the device itself and for one that
-			// its table names. If the device is there, it was the latter.
-			if _, infoErr := c.Info(ctx, ref); infoErr == nil {
-				refused.meaning = ErrUnderlyingNotExist
-			}
-		case unix.ENODATA:
-			refused.meaning = ErrThinNotExist
-		}
+		refused.meaning = c.whyNotLoaded(ctx, ref, table, refused.Errno)
 	}
 	return err
+}
+
+// whyNotLoaded finds out what a refused table's errno stands for. The kernel
+// uses few numbers for many reasons, so it asks about those that can be seen
+// from here.
+func (c *Client) whyNotLoaded(ctx context.Context, ref Ref, table Table, errno unix.Errno) error {
+	switch errno {
+	case unix.ENXIO, unix.ENODEV, unix.ENOENT:
+		if _, err := c.Info(ctx, ref); err == nil {
+			return ErrUnderlyingNotExist
+		}
+		return ErrNotExist
+	case unix.ENODATA:
+		return ErrThinNotExist
+	case unix.EBUSY:
+		return ErrBusy
+	case unix.EINVAL:
+		for _, segment := range table {
+			if thin, ok := segment.Target.(Thin); ok {
+				return c.whyNoThin(ctx, thin.Pool)
+			}
+		}
+	}
+	return nil
+}
+
+func (c *Client) whyNoThin(ctx context.Context, pool Ref) error {
+	if info, err := c.Info(ctx, pool); err == nil && info.Suspended {
+		return ErrPoolSuspended
+	}
+	if status, err := c.ThinPoolStatus(ctx, pool); err == nil && status.Mode == PoolModeFailed {
+		return ErrPoolNotWritable
+	}
+	return nil
 }
 
 // Clear drops a table that was loaded and not resumed. Without one it does
