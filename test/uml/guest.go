@@ -36,7 +36,7 @@ type Guest struct {
 // Start boots the machine and returns at once. The guest is power-cut when ctx ends: give it a deadline.
 //
 // The kernel runs in a session of its own, so that a Ctrl-C at a terminal does not reach it; whoever starts a guest must
-// cancel ctx and Wait before exiting, else the guest lives on. The standard input of its process 1 ends then.
+// cancel ctx and Wait before exiting, else the guest lives on unless it watches (guest.WatchStarter).
 func (m Machine) Start(ctx context.Context) (*Guest, error) {
 	arguments, err := m.CommandLine()
 	if err != nil {

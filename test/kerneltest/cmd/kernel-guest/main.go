@@ -6,7 +6,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -42,10 +41,12 @@ func run(events *reporter) error {
 	if err := prepare(description); err != nil {
 		return err
 	}
-	events.report(job.Event{Kind: job.Booted, Kernel: kernelRelease()})
 	if !description.Interactive {
-		go powerOffWithRunner()
+		if err := guest.WatchStarter(guest.PowerOff); err != nil {
+			return err
+		}
 	}
+	events.report(job.Event{Kind: job.Booted, Kernel: kernelRelease()})
 	for _, step := range description.Steps {
 		if description.Interactive {
 			err = runInteractive(description, step, events)
@@ -57,12 +58,6 @@ func run(events *reporter) error {
 		}
 	}
 	return nil
-}
-
-// powerOffWithRunner ends the guest when the runner on the host, which holds the console's other side, is gone.
-func powerOffWithRunner() {
-	_, _ = io.Copy(io.Discard, os.Stdin)
-	guest.PowerOff()
 }
 
 func kernelRelease() string {

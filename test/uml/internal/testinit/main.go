@@ -3,7 +3,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"time"
@@ -75,11 +74,15 @@ func channels() error {
 	return nil
 }
 
-// orphan ends when the console's other side is gone.
+// orphan ends when the process that started the guest is gone.
 func orphan() error {
+	gone := make(chan struct{})
+	if err := guest.WatchStarter(func() { close(gone) }); err != nil {
+		return err
+	}
 	fmt.Println("testinit: waiting")
-	_, err := io.Copy(io.Discard, os.Stdin)
-	return err
+	<-gone
+	return nil
 }
 
 // write flushes one block, leaves a second one unflushed and waits for the power cut.
