@@ -37,7 +37,7 @@ check: lint generate-check ## Run the linters and see that generated files are c
 
 .PHONY: lint
 lint: require-go ## Run golangci-lint, the rule of layers included
-	@lint=$$($(GOLANGCI_LINT)) && $$lint run ./... && $$lint run --build-tags kernel,e2e ./pkg/... ./test/...
+	@lint=$$($(GOLANGCI_LINT)) && $$lint run ./... && $$lint run --build-tags kernel,uml,e2e ./pkg/... ./test/...
 
 .PHONY: ci
 ci: check test ## What CI runs
