@@ -24,7 +24,7 @@ type leftovers struct {
 // observe reads what there is now.
 func observe() (leftovers, error) {
 	result := leftovers{devices: map[string]string{}, loops: map[string]string{}, mounts: map[string]string{}}
-	if err := each("/sys/block/dm-*/dm", func(directory string, read func(string) string) {
+	if err := each("/sys/block/dm-*/dm", func(_ string, read func(string) string) {
 		name := read("name")
 		key := fmt.Sprintf("device %s, uuid %q", name, read("uuid"))
 		if read("suspended") == "1" {

@@ -47,7 +47,7 @@ func groupAlive(group int) (bool, error) {
 			continue // ended meanwhile
 		}
 		state, processGroup, ok := parseStat(content)
-		if ok && processGroup == group && !strings.Contains("ZX", state) {
+		if ok && processGroup == group && state != "Z" && state != "X" {
 			return true, nil
 		}
 	}

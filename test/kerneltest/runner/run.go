@@ -123,7 +123,7 @@ func (r *run) session(ctx context.Context) error {
 		return err
 	}
 	var trouble error
-	fate := session.run(func(event job.Event) {
+	fate := session.run(ctx, func(event job.Event) {
 		if event.Kind == job.Booted {
 			fmt.Fprintf(r.options.Output, "kernel %s, booted in %.1fs\n", event.Kernel, time.Since(begin).Seconds())
 		}

@@ -125,6 +125,21 @@ func TestRunSelects(t *testing.T) {
 	}
 }
 
+func TestRunBenchmarks(t *testing.T) {
+	options, output := testOptions(t, "passing")
+	options.Run, options.Bench = "^$", "Passing"
+	if err := Run(t.Context(), options); err != nil {
+		t.Errorf("got %v", err)
+	}
+	if !regexp.MustCompile(`(?m)^BenchmarkPassing.* ns/op`).MatchString(output.String()) {
+		t.Error("no result of the benchmark is shown")
+	}
+	options.Bench = "Nowhere"
+	if err := Run(t.Context(), options); !errors.Is(err, ErrFailed) {
+		t.Errorf("got %v for no benchmark, want ErrFailed", err)
+	}
+}
+
 func TestRunRefuses(t *testing.T) {
 	options, _ := testOptions(t, "without")
 	if err := Run(t.Context(), options); !errors.Is(err, ErrNoKernelTests) {

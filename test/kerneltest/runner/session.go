@@ -66,7 +66,7 @@ func startSession(ctx context.Context, machine uml.Machine, stepLimit time.Durat
 
 // run hands the events to handle until the guest has ended. It returns nil for a guest that did its job and powered itself
 // off.
-func (s *session) run(handle func(job.Event)) error {
+func (s *session) run(ctx context.Context, handle func(job.Event)) error {
 	timer := time.NewTimer(bootLimit)
 	defer timer.Stop()
 	stage, limit := "booting", bootLimit
@@ -96,14 +96,14 @@ func (s *session) run(handle func(job.Event)) error {
 		case <-timer.C:
 			fate = fmt.Errorf("%w: %s for %s", errHung, stage, limit)
 			// This goroutine is the one that takes the events, which the guest may wait for while it ends.
-			go s.endHung()
+			go s.endHung(context.WithoutCancel(ctx))
 		}
 	}
 }
 
 // endHung has the kernel show on the console what its tasks are blocked on, and ends the guest.
-func (s *session) endHung() {
-	ctx, cancel := context.WithTimeout(context.Background(), showLimit)
+func (s *session) endHung(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, showLimit)
 	defer cancel()
 	_, err := s.guest.Manage(ctx, "sysrq 8") // log level 8: without it only a headline appears on the console
 	if err == nil {

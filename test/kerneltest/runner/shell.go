@@ -72,7 +72,7 @@ func Shell(ctx context.Context, options Options) (err error) {
 		return err
 	}
 	status := 0
-	err = session.run(func(event job.Event) { status = event.Status })
+	err = session.run(ctx, func(event job.Event) { status = event.Status })
 	if err == nil && status != 0 {
 		err = fmt.Errorf("shell: exit status %d", status)
 	}

@@ -7,8 +7,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/csi-dm/csi-dm/test/uml/guest"
 	"golang.org/x/sys/unix"
+
+	"github.com/csi-dm/csi-dm/test/uml/guest"
 )
 
 const block = 4096

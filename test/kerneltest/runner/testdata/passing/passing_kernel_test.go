@@ -10,3 +10,11 @@ func TestPassing(t *testing.T) {
 	}
 	t.Log("a quiet remark")
 }
+
+func BenchmarkPassing(b *testing.B) {
+	for b.Loop() {
+		if double(2) != 4 {
+			b.Fatal("double")
+		}
+	}
+}
