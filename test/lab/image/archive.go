@@ -25,6 +25,8 @@ type File struct {
 	Source string
 	// Link makes the file a symbolic link to this target instead.
 	Link string
+	// Content makes it a file with this content, readable for all, instead.
+	Content string
 }
 
 // Image is an image to be made.
@@ -150,6 +152,9 @@ func folderMode(folder string) int64 {
 func writeFile(writer *tar.Writer, name string, file File) error {
 	if file.Link != "" {
 		return writer.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: file.Link, Mode: 0o777})
+	}
+	if file.Content != "" {
+		return writeEntry(writer, name, 0o644, int64(len(file.Content)), strings.NewReader(file.Content))
 	}
 	source, err := os.Open(file.Source)
 	if err != nil {

@@ -78,7 +78,14 @@ func busyboxImage(ctx context.Context) (Image, error) {
 	if err != nil {
 		return Image{}, fmt.Errorf("%s (Debian's package busybox-static has it): %w", busyboxProgram, err)
 	}
-	files := []File{{Path: "/bin/busybox", Source: busyboxProgram}}
+	files := []File{
+		{Path: "/bin/busybox", Source: busyboxProgram},
+		// Without it the C library, linked statically, loads modules for name services that are not there, and crashes.
+		{Path: "/etc/nsswitch.conf", Content: "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n"},
+		{Path: "/etc/passwd", Content: "root:x:0:0:root:/root:/bin/sh\n"},
+		{Path: "/etc/group", Content: "root:x:0:\n"},
+		{Path: "/etc/services", Content: "http 80/tcp\nhttps 443/tcp\n"},
+	}
 	for _, name := range strings.Fields(string(output)) {
 		if name != "busybox" {
 			files = append(files, File{Path: "/bin/" + name, Link: "busybox"})
@@ -106,8 +113,8 @@ func (i Image) key() (string, error) {
 	digest := sha256.New()
 	fmt.Fprintf(digest, "%q %q %q %q %q\n", i.Reference, i.Entrypoint, i.Command, i.Environment, i.User)
 	for _, file := range i.Files {
-		fmt.Fprintf(digest, "%q %q\n", file.Path, file.Link)
-		if file.Link != "" {
+		fmt.Fprintf(digest, "%q %q %q\n", file.Path, file.Link, file.Content)
+		if file.Source == "" {
 			continue
 		}
 		source, err := os.Open(file.Source)

@@ -11,6 +11,7 @@ const (
 //
 // The lease is short so that a power cut is noticed within the grace period that the controller manager is given (16 s).
 // kube-proxy uses iptables: Debian's User Mode Linux has nf_tables without the families ip and inet.
+// Node allocatable is not enforced: that wants a cpuset controller, which User Mode Linux lacks, and complains in events.
 // Images are never collected: there is no registry to get them back from. There is no DNS in the lab; its address is
 // there to keep kubelet from complaining in the events of every pod.
 func writeKubernetes(config Config) error {
@@ -26,7 +27,7 @@ tlsCertFile: %[2]s
 tlsPrivateKeyFile: %[3]s
 containerRuntimeEndpoint: unix://%[4]s
 cgroupDriver: cgroupfs
-enforceNodeAllocatable: [pods]
+enforceNodeAllocatable: [none]
 failSwapOn: false
 makeIPTablesUtilChains: false
 clusterDomain: cluster.local
