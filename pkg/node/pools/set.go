@@ -33,8 +33,15 @@ func NewSet(open Opener) *Set {
 	return &Set{open: open, members: make(map[string]*member)}
 }
 
-// Expect says that the node should have the pool, before it is opened.
-func (s *Set) Expect(name string) { s.member(name) }
+// Expect says that the node should have the pool, before it is opened, and, where it is known already, why it cannot be.
+func (s *Set) Expect(name string, cause error) {
+	m := s.member(name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if cause != nil {
+		m.err = cause
+	}
+}
 
 func (s *Set) member(name string) *member {
 	s.mu.Lock()

@@ -1,0 +1,81 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/csi-dm/csi-dm/api/v1alpha1"
+	"github.com/csi-dm/csi-dm/pkg/node/pools"
+)
+
+// Config is what the agent works with.
+type Config struct {
+	NodeName string
+	// API says how to reach the API server.
+	API   *rest.Config
+	Pools *pools.Set
+	// StateFile remembers the pools' settings, on storage that outlives the process and the node's boot.
+	StateFile string
+	// RunDirectory is where open pools keep what is gone after a boot.
+	RunDirectory string
+	// LoopbackDirectory is where the files of loopback pools lie. Empty: there can be none.
+	LoopbackDirectory string
+}
+
+// Agent serves the objects of one node. Make it with New, then OpenRemembered, Run, and Wait at the end.
+type Agent struct {
+	config     Config
+	manager    manager.Manager
+	remembered *remembered
+	watchers   *watchers
+
+	pools   *poolReconciler
+	volumes *volumeReconciler
+
+	// opening is the attempts that OpenRemembered began.
+	opening sync.WaitGroup
+}
+
+// New makes an agent whose goroutines end with ctx. It does not ask the API server anything yet.
+func New(ctx context.Context, config Config) (*Agent, error) {
+	if config.NodeName == "" || config.API == nil || config.Pools == nil {
+		return nil, fmt.Errorf("the agent needs a node name, an API server and pools")
+	}
+	remembered, err := loadRemembered(config.StateFile)
+	if err != nil {
+		return nil, err
+	}
+	manager, err := newManager(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	a := &Agent{config: config, manager: manager, remembered: remembered}
+	client := manager.GetClient()
+	a.volumes = &volumeReconciler{nodeName: config.NodeName, client: client, pools: config.Pools, queue: &eventQueue{}}
+	a.pools = &poolReconciler{
+		nodeName: config.NodeName, client: client, pools: config.Pools, remembered: remembered,
+		directories: directories{run: config.RunDirectory, loopback: config.LoopbackDirectory},
+		queue:       &eventQueue{}, volumes: a.volumes.queue,
+	}
+	a.volumes.refreshPool = a.pools.refresh
+	a.watchers = newWatchers(ctx, func(pool string) { a.pools.queue.add(v1alpha1.NodeThinPoolName(pool, config.NodeName)) })
+	a.pools.watchers = a.watchers
+	return a, errors.Join(a.pools.register(manager), a.volumes.register(manager))
+}
+
+// Run serves the node's objects until ctx ends. An API server that does not answer is waited for.
+func (a *Agent) Run(ctx context.Context) error { return a.manager.Start(ctx) }
+
+// Wait returns when all that the agent began has ended. The context that New was given must have ended before.
+func (a *Agent) Wait() {
+	a.opening.Wait()
+	a.watchers.wait()
+}
+
+// VolumeReleased says that a volume is not in use any more: one whose deletion waited for that goes on. It does not block.
+func (a *Agent) VolumeReleased(volume string) { a.volumes.queue.add(volume) }
