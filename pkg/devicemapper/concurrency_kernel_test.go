@@ -66,8 +66,10 @@ func thinLife(ctx context.Context, c *devicemapper.Client, p pool, id devicemapp
 	if found != 1 {
 		return fmt.Errorf("%s is %d times in the list", name, found)
 	}
-	if status, err := c.ThinStatus(ctx, device); err != nil || status.State != devicemapper.ThinStateOK {
-		return fmt.Errorf("status %+v, %w", status, err)
+	if status, err := c.ThinStatus(ctx, device); err != nil {
+		return err
+	} else if status.State != devicemapper.ThinStateOK {
+		return fmt.Errorf("status %+v", status)
 	}
 	if _, err := c.Remove(ctx, device, devicemapper.RemoveOptions{}); err != nil {
 		return err

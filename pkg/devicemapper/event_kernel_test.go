@@ -28,9 +28,9 @@ func TestWaitEndsWithContext(t *testing.T) {
 	device := activate(ctx, t, c, "quiet", zeroTable)
 	seen := eventNumber(ctx, t, c, device)
 
+	began := time.Now()
 	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer cancel()
-	began := time.Now()
 	if _, err := c.Wait(short, device, seen); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("wait: %v", err)
 	}

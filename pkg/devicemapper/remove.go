@@ -3,6 +3,7 @@ package devicemapper
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -34,31 +35,42 @@ type RemoveOptions struct {
 // the options allow it; until then its name and UUID stay taken, and
 // CancelDeferredRemove takes the removal back.
 //
-// ErrBusy: in use. ErrNotExist: there is no such device (any more).
+// ErrBusy: in use, also where the context ended meanwhile; the error matches
+// the context's then as well, and nothing is deferred. ErrNotExist: there is
+// no such device (any more).
 func (c *Client) Remove(ctx context.Context, ref Ref, options RemoveOptions) (deferred bool, err error) {
 	timeout := options.BusyTimeout
 	if timeout == 0 {
 		timeout = DefaultBusyTimeout
 	}
 	deadline := time.Now().Add(timeout)
+	var busy error
 	for delay := firstBusyDelay; ; delay = min(2*delay, lastBusyDelay) {
-		err = c.remove(ctx, ref)
-		if !errors.Is(err, ErrBusy) || time.Until(deadline) < delay {
+		if err := c.remove(ctx, ref); !errors.Is(err, ErrBusy) {
+			return false, gaveUp(ctx, busy, err)
+		} else if busy = err; time.Until(deadline) < delay {
 			break
 		}
 		timer := time.NewTimer(delay)
 		select {
 		case <-timer.C:
-			continue
 		case <-ctx.Done():
 			timer.Stop()
+			return false, gaveUp(ctx, busy, context.Cause(ctx))
 		}
-		return false, errors.Join(err, context.Cause(ctx))
 	}
-	if options.Deferred && errors.Is(err, ErrBusy) {
+	if options.Deferred {
 		return c.removeDeferred(ctx, ref)
 	}
-	return false, err
+	return false, busy
+}
+
+// gaveUp adds what stood in the way to the error of a context that has ended.
+func gaveUp(ctx context.Context, busy, err error) error {
+	if busy == nil || err == nil || ctx.Err() == nil {
+		return err
+	}
+	return fmt.Errorf("%w; gave up: %w", busy, err)
 }
 
 func (c *Client) remove(ctx context.Context, ref Ref) error {
