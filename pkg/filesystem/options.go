@@ -23,7 +23,9 @@ type mkfsRule struct {
 }
 
 var (
-	oneOf = func(values ...string) *regexp.Regexp { return regexp.MustCompile(`^(?:` + strings.Join(values, "|") + `)$`) }
+	oneOf = func(values ...string) *regexp.Regexp {
+		return regexp.MustCompile(`^(?:` + strings.Join(values, "|") + `)$`)
+	}
 
 	// mkfsRules are the options that make a difference to a tenant and none to the pool's promises. Everything that the
 	// driver decides itself (block size, discards, UUID, label, size, features a kernel might not know) is not among them.

@@ -133,6 +133,7 @@ func (p *Pool) makeBase(ctx context.Context, b *base) (err error) {
 	if err := p.registry.committer.commit(ctx, next, write{bucketIntents, intent, encodeRecord(intentRecord{Kind: intentCreateBase, Base: &record})}); err != nil {
 		return err
 	}
+	reached(failBaseIntent)
 	if err := p.dm.CreateThin(ctx, p.device, devicemapper.ThinID(b.record.ThinID)); err != nil {
 		p.registry.committer.ride(write{bucketIntents, intent, nil})
 		return p.messageFailure(err)
@@ -145,9 +146,11 @@ func (p *Pool) makeBase(ctx context.Context, b *base) (err error) {
 	if _, err := p.healthy(ctx); err != nil {
 		return err
 	}
+	reached(failBaseThin)
 	if err := p.formatBase(ctx, b); err != nil {
 		return err
 	}
+	reached(failBaseFormatted)
 	// The device was flushed, which committed the pool; if that had failed the pool would say so.
 	if _, err := p.healthy(ctx); err != nil {
 		return err
@@ -157,6 +160,7 @@ func (p *Pool) makeBase(ctx context.Context, b *base) (err error) {
 		write{bucketBases, thinIDKey(b.record.ThinID), encodeRecord(b.record)},
 		write{bucketIntents, intent, nil},
 	)
+	reached(failBaseDone)
 	return nil
 }
 
@@ -263,12 +267,14 @@ func (p *Pool) deleteBase(ctx context.Context, key baseKey, b *base) error {
 	if err != nil {
 		return err
 	}
+	reached(failBaseDeleting)
 	p.mutex.Lock()
 	p.baseBytes -= record.MappedBytes
 	p.mutex.Unlock()
 	if err := p.deleteThin(ctx, record.ThinID); err != nil {
 		return err
 	}
+	reached(failBaseDeleted)
 	p.registry.committer.ride(write{bucketIntents, intentKey(number), nil})
 	klog.FromContext(ctx).Info("Deleted a base that was not used for long", "pool", p.label.PoolName, "fsType", key.fsType, "size", key.size)
 	return nil

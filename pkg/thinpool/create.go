@@ -65,6 +65,10 @@ func (p *Pool) settle(ctx context.Context, name string) (*volume, error) {
 	case v == nil, v.state == volumeReady, v.state == volumeLost:
 		return v, nil
 	case v.state == volumeDeleting:
+		// Commits keep their order: when this one is durable, so is the intent, whoever waited for that.
+		if err := p.registry.committer.commit(ctx, 0); err != nil {
+			return nil, err
+		}
 		return nil, p.finishDelete(ctx, name, v)
 	}
 	return nil, p.undoCreate(ctx, name, v)
@@ -90,6 +94,7 @@ func (p *Pool) newVolume(ctx context.Context, spec VolumeSpec) (*volume, error) 
 	if err != nil {
 		return nil, errors.Join(err, p.undoCreate(ctx, spec.Name, v))
 	}
+	reached(failCreateIntent)
 	// Act.
 	thin := devicemapper.ThinID(v.record.ThinID)
 	if origin != nil {
@@ -110,11 +115,13 @@ func (p *Pool) newVolume(ctx context.Context, spec VolumeSpec) (*volume, error) 
 	if err != nil {
 		return nil, errors.Join(p.messageFailure(err), p.undoCreate(ctx, spec.Name, v))
 	}
+	reached(failCreateThin)
 	// Result.
 	p.registry.committer.ride(
 		write{bucketVolumes, []byte(spec.Name), encodeRecord(v.record)},
 		write{bucketIntents, intentKey(v.intent), nil},
 	)
+	reached(failCreateDone)
 	p.mutex.Lock()
 	v.state, v.intent = volumeReady, 0
 	p.mutex.Unlock()

@@ -34,6 +34,7 @@ func (p *Pool) deleteVolume(ctx context.Context, name string) error {
 	if err := p.deactivate(ctx, v); err != nil {
 		return err
 	}
+	reached(failDeleteInactive)
 	p.mutex.Lock()
 	v.intent = p.intentNumber()
 	before := v.state
@@ -46,6 +47,7 @@ func (p *Pool) deleteVolume(ctx context.Context, name string) error {
 	if err != nil {
 		return p.keep(ctx, name, v, before, err)
 	}
+	reached(failDeleteIntent)
 	return p.finishDelete(ctx, name, v)
 }
 
@@ -65,8 +67,10 @@ func (p *Pool) finishDelete(ctx context.Context, name string, v *volume) error {
 	if err := p.giveBack(ctx, v.record.ThinID); err != nil {
 		return err
 	}
+	reached(failDeleteThin)
 	p.registry.committer.ride(write{bucketVolumes, []byte(name), nil}, write{bucketIntents, intentKey(v.intent), nil})
 	p.forget(name, v)
+	reached(failDeleteDone)
 	return nil
 }
 

@@ -42,6 +42,7 @@ func makePool(ctx context.Context, dm *devicemapper.Client, config Config, devic
 	if err := devices.writeLabels(l, false); err != nil {
 		return err
 	}
+	reached(failMakeLabelled)
 	if err := fill(ctx, dm, config, l, devices.numbers()); err != nil {
 		return err
 	}
@@ -75,6 +76,9 @@ func (s sourceDevices) writeLabels(l label, firstLast bool) error {
 			i = len(s) - 1 - i
 		}
 		l.Device = i
+		if firstLast && i == 0 {
+			reached(failMakeOneReady)
+		}
 		if err := writeLabel(s[i].file, l); err != nil {
 			return fmt.Errorf("%s: %w", s[i].Path, err)
 		}
@@ -92,9 +96,11 @@ func fill(ctx context.Context, dm *devicemapper.Client, config Config, l label, 
 	if err := formatRegistry(ctx, registry.Path()); err != nil {
 		return err
 	}
+	reached(failMakeRegistryEmpty)
 	if err := makeRegistry(registry.Path(), poolRecord{Version: registryVersion, PoolID: l.PoolID, BlockSectors: l.BlockSectors}); err != nil {
 		return err
 	}
+	reached(failMakeRegistry)
 	metadata, err := s.ensurePart(ctx, partMetadata, l.table(areaMetadata, numbers))
 	if err != nil {
 		return err
@@ -102,6 +108,7 @@ func fill(ctx context.Context, dm *devicemapper.Client, config Config, l label, 
 	if err := clearSuperblock(metadata.Path()); err != nil {
 		return err
 	}
+	reached(failMakeCleared)
 	data, err := s.ensurePart(ctx, partData, l.table(areaData, numbers))
 	if err != nil {
 		return err
@@ -116,6 +123,7 @@ func fill(ctx context.Context, dm *devicemapper.Client, config Config, l label, 
 	if _, err := dm.Status(ctx, pool, devicemapper.StatusOptions{Flush: true}); err != nil {
 		return err
 	}
+	reached(failMakePool)
 	status, err := dm.ThinPoolStatus(ctx, pool)
 	if err == nil && !status.Healthy() {
 		err = fmt.Errorf("%w: a new pool is in mode %s", ErrPoolFailed, status.Mode)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/csi-dm/csi-dm/pkg/devicemapper"
@@ -70,7 +71,10 @@ func (f formatRecord) validate() error {
 	if f.Type == "" && len(f.Options) == 0 {
 		return nil
 	}
-	_, err := filesystem.ParseType(string(f.Type))
+	if _, err := filesystem.ParseType(string(f.Type)); err != nil || len(f.Options) == 0 {
+		return err
+	}
+	_, err := filesystem.ParseMkfsOptions(f.Type, strings.Join(f.Options, " "))
 	return err
 }
 

@@ -47,6 +47,7 @@ func (p *Pool) recover(ctx context.Context) error {
 	if err := p.adoptThins(ctx); err != nil {
 		return err
 	}
+	reached(failRecoverAdopted)
 	status, err := p.dm.ThinPoolStatus(ctx, p.device)
 	if err != nil {
 		return err
@@ -62,6 +63,7 @@ func (p *Pool) recover(ctx context.Context) error {
 	if err := p.finishIntents(ctx, thins); err != nil {
 		return err
 	}
+	reached(failRecoverVolumes)
 	p.compareThins(ctx, thins)
 	return nil
 }
@@ -109,6 +111,7 @@ func (p *Pool) thinIDs(ctx context.Context) (_ map[uint32]bool, err error) {
 	if err := p.dm.ReserveMetadataSnapshot(ctx, p.device); err != nil {
 		return nil, err
 	}
+	reached(failRecoverHeld)
 	defer func() {
 		err = errors.Join(err, p.dm.ReleaseMetadataSnapshot(context.WithoutCancel(ctx), p.device))
 	}()
@@ -147,6 +150,7 @@ func (p *Pool) finishIntents(ctx context.Context, thins map[uint32]bool) error {
 		p.registry.committer.ride(write{bucketBases, thinIDKey(left.record.ThinID), nil}, write{bucketIntents, intentKey(left.intent), nil})
 	}
 	p.leftBases = nil
+	reached(failRecoverBases)
 	logger := klog.FromContext(ctx)
 	for _, name := range slices.Sorted(maps.Keys(p.volumes)) {
 		v := p.volumes[name]
