@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/csi-dm/csi-dm/pkg/controller"
 )
@@ -28,7 +29,7 @@ func newControllerCommand() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("find the API server: %w", err)
 			}
-			c, err := controller.New(ctx, config, options)
+			c, err := controller.New(ctx, config, options, metrics.Registry)
 			if err != nil {
 				return err
 			}

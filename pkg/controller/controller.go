@@ -8,15 +8,17 @@ import (
 	"time"
 
 	csispec "github.com/container-storage-interface/spec/lib/go/csi"
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
+	controllerconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
-	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/csi-dm/csi-dm/api/v1alpha1"
@@ -47,8 +49,8 @@ func Scheme() (*runtime.Scheme, error) {
 	return scheme, errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme))
 }
 
-// New makes a controller for the cluster of config. Options must be valid.
-func New(ctx context.Context, config *rest.Config, options Options) (*Controller, error) {
+// New makes a controller for the cluster of config. Options must be valid. The metrics of calls go to registerer.
+func New(ctx context.Context, config *rest.Config, options Options, registerer prometheus.Registerer) (*Controller, error) {
 	var pools []lifecycle.NamedPool
 	if options.PoolsFile != "" {
 		var err error
@@ -74,7 +76,7 @@ func New(ctx context.Context, config *rest.Config, options Options) (*Controller
 	if err != nil {
 		return nil, err
 	}
-	if c.metrics, err = grpcserver.NewMetrics(metrics.Registry); err != nil {
+	if c.metrics, err = grpcserver.NewMetrics(registerer); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	return c, errors.Join(
@@ -100,18 +102,19 @@ func newManager(ctx context.Context, config *rest.Config, options Options, ready
 	if bind == "" {
 		bind = "0"
 	}
-	// A leader that ends hands over at once; it waits first until its reconcilers have ended.
-	graceful := 20 * time.Second
 	mgr, err := ctrl.NewManager(config, manager.Options{
-		Scheme:                        scheme,
-		Logger:                        klog.FromContext(ctx),
-		BaseContext:                   func() context.Context { return ctx },
-		Cache:                         view.CacheOptions(options.Namespace, agents),
-		LeaderElection:                options.LeaderElection,
-		LeaderElectionID:              leaseName,
-		LeaderElectionNamespace:       options.Namespace,
+		Scheme:      scheme,
+		Logger:      klog.FromContext(ctx),
+		BaseContext: func() context.Context { return ctx },
+		Cache:       view.CacheOptions(options.Namespace, agents),
+		// Names are unique by construction; tests run several controllers in one process.
+		Controller:              controllerconfig.Controller{SkipNameValidation: ptr.To(true)},
+		LeaderElection:          options.LeaderElection,
+		LeaderElectionID:        leaseName,
+		LeaderElectionNamespace: options.Namespace,
+		// A leader that ends hands over at once, after its reconcilers have ended.
 		LeaderElectionReleaseOnCancel: true,
-		GracefulShutdownTimeout:       &graceful,
+		GracefulShutdownTimeout:       ptr.To(20 * time.Second),
 		Metrics: metricsserver.Options{
 			BindAddress: bind,
 			ExtraHandlers: map[string]http.Handler{

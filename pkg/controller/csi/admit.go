@@ -31,8 +31,8 @@ func (s *Service) admit(ctx context.Context, r *request, node, volume string) (r
 			fmt.Sprintf("a volume in pool %q has whole blocks of %d bytes: at least %d", r.pool, blockSize, size)}}
 	}
 	if room := assessment.Room(); size > room.LargestVolume {
-		return nil, &exhaustedError{fmt.Sprintf("no room for %d bytes in pool %q on node %q: the largest volume that it can take has %d bytes",
-			size, r.pool, node, room.LargestVolume)}
+		return nil, &exhaustedError{fmt.Sprintf("capacity_range.required_bytes: \"%d\" is too much for pool %q on node %q: the largest volume that it can take has %d bytes",
+			r.size.required, r.pool, node, room.LargestVolume)}
 	}
 	s.assumed.add(where, volume, size)
 	return func() { s.assumed.remove(where, volume) }, nil

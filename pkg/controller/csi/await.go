@@ -23,7 +23,7 @@ const margin = 3 * time.Second
 
 // awaitReady waits until a volume's node has made it. A volume that the node refuses, or cannot make because it is not
 // there, or does not make within the call's time, is withdrawn.
-func (s *Service) awaitReady(ctx context.Context, volume *v1alpha1.ThinVolume) (*v1alpha1.ThinVolume, error) {
+func (s *Service) awaitReady(ctx context.Context, r *request, volume *v1alpha1.ThinVolume) (*v1alpha1.ThinVolume, error) {
 	changed, cancel := s.notifier.subscribe(keyOfVolume(volume.Name), keyOfNode(volume.Spec.NodeName))
 	defer cancel()
 	patience := time.NewTimer(s.patienceOf(ctx))
@@ -42,12 +42,12 @@ func (s *Service) awaitReady(ctx context.Context, volume *v1alpha1.ThinVolume) (
 			return nil, err
 		}
 		if reason != nil {
-			return s.withdraw(ctx, latest, reason)
+			return s.withdraw(ctx, r, latest, reason)
 		}
 		select {
 		case <-changed:
 		case <-patience.C:
-			return s.withdraw(ctx, latest, &exhaustedError{fmt.Sprintf("node %q did not make volume %q within the time of the call: %s",
+			return s.withdraw(ctx, r, latest, &exhaustedError{fmt.Sprintf("node %q did not make volume %q within the time of the call: %s",
 				volume.Spec.NodeName, volume.Name, lastWord(latest))})
 		case <-ctx.Done():
 			// The caller is gone, or this replica ends; nobody has given the request up.
@@ -77,10 +77,25 @@ func (s *Service) hopeless(ctx context.Context, volume *v1alpha1.ThinVolume) (er
 		return &exhaustedError{message}, nil
 	}
 	unavailable, err := s.view.Unavailable(ctx, volume.Spec.NodeName)
-	if unavailable == "" || err != nil {
+	if err != nil {
 		return nil, err
 	}
-	return &exhaustedError{unavailable}, nil
+	if unavailable != "" {
+		return &exhaustedError{unavailable}, nil
+	}
+	if condition := apimeta.FindStatusCondition(volume.Status.Conditions, v1alpha1.ConditionReady); condition != nil && poolBroken[condition.Reason] {
+		return &exhaustedError{fmt.Sprintf("node %q cannot make volume %q: %s: %s", volume.Spec.NodeName, volume.Name, condition.Reason, condition.Message)}, nil
+	}
+	return nil, nil
+}
+
+// poolBroken are the reasons of a volume that is not ready because its pool needs an admin.
+var poolBroken = map[string]bool{
+	v1alpha1.ReasonPoolFailed:     true,
+	v1alpha1.ReasonSourceChanged:  true,
+	v1alpha1.ReasonSignatureFound: true,
+	v1alpha1.ReasonDeviceNotFound: true,
+	v1alpha1.ReasonVolumeNotFound: true,
 }
 
 // lastWord is what the node last said of a volume.

@@ -53,7 +53,7 @@ func (s *Service) create(ctx context.Context, r *request) (*v1alpha1.ThinVolume,
 		if err != nil {
 			return nil, s.published(ctx, r.pool, node, err)
 		}
-		made, err := s.awaitReady(ctx, volume)
+		made, err := s.awaitReady(ctx, r, volume)
 		release()
 		switch {
 		case errors.Is(err, errGone):

@@ -2,6 +2,7 @@ package csi
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -18,10 +19,20 @@ const withdrawal = 5 * time.Second
 
 // withdraw takes a volume back and gives the refusal, or the volume if its node has made it in the meantime. It deletes
 // the volume only in the state on which the refusal rests.
-func (s *Service) withdraw(ctx context.Context, volume *v1alpha1.ThinVolume, refusal error) (*v1alpha1.ThinVolume, error) {
+func (s *Service) withdraw(ctx context.Context, r *request, volume *v1alpha1.ThinVolume, refusal error) (*v1alpha1.ThinVolume, error) {
 	// The caller's end must not leave it undone.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), withdrawal)
 	defer cancel()
+	if volume.Status.ThinID != nil {
+		// The node has made it once; the caller may have it, and have forgotten.
+		bound, err := s.bound(ctx, r, volume.Name)
+		if err != nil {
+			return nil, err
+		}
+		if bound != "" {
+			return nil, fmt.Errorf("volume %q is not ready, and PersistentVolume %q uses it: %w", volume.Name, bound, refusal)
+		}
+	}
 	klog.FromContext(ctx).Info("Withdrawing volume", "reason", refusal)
 	refusal = s.published(ctx, volume.Spec.PoolName, volume.Spec.NodeName, refusal)
 	for {

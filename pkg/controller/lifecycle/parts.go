@@ -126,7 +126,26 @@ func (p *Parts) retire(ctx context.Context, part *v1alpha1.NodeThinPool) error {
 		klog.FromContext(ctx).Info("Retired pool on node", "nodeThinPool", part.Name)
 		return nil
 	}
+	absent, err := p.agentAbsent(ctx, part)
+	if !absent || err != nil {
+		return err
+	}
+	klog.FromContext(ctx).Info("Releasing pool that no agent can shut down", "nodeThinPool", part.Name)
 	return removeFinalizer(ctx, p.Client, part, v1alpha1.PoolFinalizer)
+}
+
+// agentAbsent tells whether nobody will shut a part's devices down: the node does not exist, or it never opened the pool and
+// has no agent. Everywhere else the agent removes the finalizer, when the devices are gone.
+func (p *Parts) agentAbsent(ctx context.Context, part *v1alpha1.NodeThinPool) (bool, error) {
+	exists, err := nodeExists(ctx, part.Spec.NodeName, p.Client, p.Live)
+	if !exists || err != nil {
+		return !exists && err == nil, err
+	}
+	if part.Status.PoolID != "" {
+		return false, nil
+	}
+	agent, err := p.View.HasAgent(ctx, part.Spec.NodeName)
+	return !agent && err == nil, err
 }
 
 // volumesLeft asks the API server where the cache shows no volume: a volume may have been made a moment ago.

@@ -39,6 +39,7 @@ func (p *Parts) addTo(mgr manager.Manager) error {
 		Watches(&v1alpha1.ThinPool{}, mapped(p.ofThinPool), builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, deletionBegins))).
 		Watches(&corev1.Node{}, mapped(p.ofNode), builder.WithPredicates(predicate.Or(predicate.LabelChangedPredicate{}, deletionBegins))).
 		Watches(&storagev1.CSINode{}, mapped(p.ofNode)).
+		Watches(&corev1.Pod{}, mapped(p.ofAgent), builder.WithPredicates(onlyDeletions)).
 		Watches(&v1alpha1.NodeThinPool{}, mapped(p.ofPart)).
 		Watches(&v1alpha1.ThinVolume{}, mapped(p.ofVolume), builder.WithPredicates(onlyDeletions)).
 		Complete(p)
@@ -92,6 +93,17 @@ func (p *Parts) ofNode(ctx context.Context, object client.Object) ([]Part, error
 	}
 	for i := range present {
 		parts = append(parts, Part{Pool: present[i].Spec.PoolName, Node: object.GetName()})
+	}
+	return parts, err
+}
+
+// ofAgent are the parts on a node that lost its agent.
+func (p *Parts) ofAgent(ctx context.Context, object client.Object) ([]Part, error) {
+	node := object.(*corev1.Pod).Spec.NodeName
+	present, err := p.View.PoolsOfNode(ctx, node)
+	parts := make([]Part, len(present))
+	for i := range present {
+		parts[i] = Part{Pool: present[i].Spec.PoolName, Node: node}
 	}
 	return parts, err
 }

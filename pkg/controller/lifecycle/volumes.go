@@ -68,7 +68,7 @@ func (v *Volumes) Reconcile(ctx context.Context, request reconcile.Request) (rec
 
 // release lets a deleted volume go whose node does not exist: nobody is left who could delete the thin device.
 func (v *Volumes) release(ctx context.Context, volume *v1alpha1.ThinVolume) (reconcile.Result, error) {
-	exists, err := v.nodeExists(ctx, volume.Spec.NodeName)
+	exists, err := nodeExists(ctx, volume.Spec.NodeName, v.Client, v.Live)
 	if exists || err != nil {
 		return reconcile.Result{}, err
 	}
@@ -79,15 +79,16 @@ func (v *Volumes) release(ctx context.Context, volume *v1alpha1.ThinVolume) (rec
 	return reconcile.Result{}, removeFinalizer(ctx, v.Client, volume, v1alpha1.VolumeFinalizer)
 }
 
-// nodeExists asks the API server where the cache shows no node: the decision cannot be taken back.
-func (v *Volumes) nodeExists(ctx context.Context, name string) (bool, error) {
-	for _, reader := range []client.Reader{v.Client, v.Live} {
+// nodeExists asks the readers in turn whether there is a node. The last one should be the API server: what follows from a
+// node's absence cannot be taken back.
+func nodeExists(ctx context.Context, name string, readers ...client.Reader) (bool, error) {
+	for _, reader := range readers {
 		err := reader.Get(ctx, client.ObjectKey{Name: name}, new(corev1.Node))
 		if err == nil {
 			return true, nil
 		}
 		if !apierrors.IsNotFound(err) {
-			return true, fmt.Errorf("look for node %q: %w", name, err)
+			return false, fmt.Errorf("look for node %q: %w", name, err)
 		}
 	}
 	return false, nil

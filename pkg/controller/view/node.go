@@ -42,16 +42,28 @@ func (v *View) Unavailable(ctx context.Context, nodeName string) (string, error)
 	if !nodeReady(&node) {
 		return fmt.Sprintf("node %q is not ready", nodeName), nil
 	}
-	var pods corev1.PodList
-	if err := v.reader.List(ctx, &pods, client.MatchingFields{indexNodeName: nodeName}, readOnly); err != nil {
+	pods, err := v.agents(ctx, nodeName)
+	if err != nil {
 		return "", err
 	}
-	for i := range pods.Items {
-		if podReady(&pods.Items[i]) {
+	for i := range pods {
+		if podReady(&pods[i]) {
 			return "", nil
 		}
 	}
 	return fmt.Sprintf("the agent on node %q is not ready", nodeName), nil
+}
+
+// HasAgent tells whether there is a pod of the agent on a node, in whatever state.
+func (v *View) HasAgent(ctx context.Context, nodeName string) (bool, error) {
+	pods, err := v.agents(ctx, nodeName)
+	return len(pods) > 0, err
+}
+
+func (v *View) agents(ctx context.Context, nodeName string) ([]corev1.Pod, error) {
+	var pods corev1.PodList
+	err := v.reader.List(ctx, &pods, client.MatchingFields{indexNodeName: nodeName}, readOnly)
+	return pods.Items, err
 }
 
 // RunsDriver tells whether kubelet knows the driver on a node.

@@ -59,7 +59,7 @@ func (v *View) Assess(ctx context.Context, part *v1alpha1.NodeThinPool, assumed 
 	if err != nil {
 		return Assessment{}, err
 	}
-	input.Promised = max(promised(volumes, assumed, input.BlockSize), value(part.Status.PromisedBytes))
+	input.Promised = promised(volumes, assumed, input.BlockSize)
 	obstacle, err := v.obstacle(ctx, part)
 	if err != nil {
 		return Assessment{}, err
