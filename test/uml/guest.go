@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -96,22 +97,29 @@ func (g *Guest) supervise(ctx context.Context, command *exec.Cmd, streams *strea
 	stop := context.AfterFunc(ctx, func() { _ = g.PowerCut() })
 	defer stop()
 
-	err := command.Wait()
+	exit := command.Wait()
 	// The kernel's threads and the guest's processes are processes of their own on the host. They hold the disks and the
 	// console and outlive a kernel that was killed.
-	err = errors.Join(err, killGroup(g.process.Pid))
+	trouble := killGroup(g.process.Pid)
 	_ = g.input.Close()
-	err = errors.Join(err, <-copied)
+	trouble = errors.Join(trouble, <-copied)
 
 	switch {
 	case closed(g.wasCut) && ctx.Err() != nil:
 		g.err = fmt.Errorf("%w: %w", ErrPowerCut, context.Cause(ctx))
 	case closed(g.wasCut):
 		g.err = ErrPowerCut
-	case err != nil:
-		g.err = fmt.Errorf("%w: %w", ErrCrashed, err)
+	case exit != nil && !poweredOff(g.tail.String()):
+		g.err = fmt.Errorf("%w: %w", ErrCrashed, exit)
 	}
+	g.err = errors.Join(g.err, trouble)
 	close(g.done)
+}
+
+// poweredOff tells by the console whether the kernel came to the end of an orderly shutdown (kernel/reboot.c prints it).
+// Now and then a 6.1 kernel aborts right behind that point, when a timer fires while it ends its processes.
+func poweredOff(console string) bool {
+	return strings.Contains(console, "reboot: System halted") || strings.Contains(console, "reboot: Power down")
 }
 
 // Name returns the machine's name.

@@ -75,3 +75,16 @@ func TestTail(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+func TestPoweredOff(t *testing.T) {
+	for console, want := range map[string]bool{
+		"done\nreboot: System halted\n":      true,
+		"done\nreboot: Power down\n":         true,
+		"Kernel panic - not syncing: oops\n": false,
+		"":                                   false,
+	} {
+		if got := poweredOff(console); got != want {
+			t.Errorf("%q: got %v, want %v", console, got, want)
+		}
+	}
+}
