@@ -9,6 +9,6 @@
 //	err = server.Serve(ctx) // until ctx ends, then gracefully
 //
 // A client can connect as soon as [Listen] has returned. The socket appears under its name in one step, already able to
-// answer, and replaces one that a process before left behind (listen.go). Each call is logged with its secrets taken out,
-// counted, and kept from taking the process down (interceptors.go).
+// answer, and replaces one that a process before left behind (package unixsocket). Each call is logged with its secrets
+// taken out, counted, and kept from taking the process down (interceptors.go).
 package grpcserver

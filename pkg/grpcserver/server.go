@@ -9,6 +9,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"k8s.io/klog/v2"
+
+	"github.com/csi-dm/csi-dm/pkg/unixsocket"
 )
 
 // graceful is how long calls in flight may take to finish once a server is told to stop. It fits into the 30 s that a pod
@@ -53,7 +55,7 @@ func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 // Server is a gRPC server that listens on a unix socket.
 type Server struct {
 	name   string
-	socket *socket
+	socket *unixsocket.Listener
 	grpc   *grpc.Server
 }
 
@@ -63,35 +65,39 @@ func Listen(ctx context.Context, options Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	socket, err := listen(ctx, path)
+	socket, err := unixsocket.Listen(ctx, path)
 	if err != nil {
 		return nil, fmt.Errorf("%s server: %w", options.Name, err)
 	}
-	server := grpc.NewServer(grpc.ChainUnaryInterceptor(interceptors(ctx, options)...))
+	server := grpc.NewServer(
+		grpc.ChainUnaryInterceptor(interceptors(ctx, options)...),
+		// A call that is cancelled may still hold a device: the process must not go on to close pools below it.
+		grpc.WaitForHandlers(true),
+	)
 	options.Register(server)
 	return &Server{name: options.Name, socket: socket, grpc: server}, nil
 }
 
 // Path is the socket's absolute path.
-func (s *Server) Path() string { return s.socket.path }
+func (s *Server) Path() string { return s.socket.Path() }
 
 // Present tells whether clients still find the server's socket at its path.
-func (s *Server) Present() bool { return s.socket.present() }
+func (s *Server) Present() bool { return s.socket.Present() }
 
 // Serve answers calls until ctx ends. Then it removes the socket, lets calls in flight finish for up to ten seconds,
 // cancels what is left, and returns nil. It must be called once.
 func (s *Server) Serve(ctx context.Context) error {
 	logger := klog.FromContext(ctx)
-	logger.Info("Serving", "server", s.name, "socket", s.socket.path)
+	logger.Info("Serving", "server", s.name, "socket", s.socket.Path())
 	ended := make(chan error, 1)
 	go func() { ended <- s.grpc.Serve(s.socket) }()
 
 	select {
 	case err := <-ended:
-		return errors.Join(fmt.Errorf("%s server ended: %w", s.name, err), s.socket.withdraw())
+		return errors.Join(fmt.Errorf("%s server ended: %w", s.name, err), s.socket.Withdraw())
 	case <-ctx.Done():
 	}
-	err := s.socket.withdraw()
+	err := s.socket.Withdraw()
 	s.stop(logger)
 	// Serve returns nil after a stop.
 	return errors.Join(err, <-ended)

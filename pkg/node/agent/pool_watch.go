@@ -41,7 +41,7 @@ func (w *watchers) start(name string, pool pools.Pool) {
 	w.cancel[name] = cancel
 	w.running.Go(func() {
 		err := pool.Watch(ctx, poolInterval, func() { w.notify(name) })
-		if ctx.Err() == nil && !errors.Is(err, thinpool.ErrPoolClosed) {
+		if ctx.Err() == nil && !errors.Is(err, thinpool.ErrPoolClosed) && !errors.Is(err, context.Canceled) {
 			klog.FromContext(ctx).Error(err, "Watching the pool ended, its state is looked at by the timer only", "pool", name)
 			w.tick(ctx, name)
 		}

@@ -24,8 +24,9 @@ type member struct {
 	changing sync.Mutex
 
 	// Under Set.mu.
-	pool Pool // nil: not open
-	err  error
+	pool   Pool // nil: not open
+	config thinpool.Config
+	err    error
 }
 
 // NewSet makes an empty set whose pools are opened by open.
@@ -61,7 +62,13 @@ func (s *Set) Open(ctx context.Context, config thinpool.Config) (pool Pool, open
 	m.changing.Lock()
 	defer m.changing.Unlock()
 	if pool := s.poolOf(m); pool != nil {
-		return pool, false, pool.Reconfigure(ctx, config)
+		if err := pool.Reconfigure(ctx, config); err != nil {
+			return pool, false, err
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		m.config = config
+		return pool, false, nil
 	}
 	pool, err = s.open(ctx, config)
 	s.mu.Lock()
@@ -70,7 +77,7 @@ func (s *Set) Open(ctx context.Context, config thinpool.Config) (pool Pool, open
 		m.err = err
 		return nil, false, err
 	}
-	m.pool, m.err = pool, nil
+	m.pool, m.config, m.err = pool, config, nil
 	return pool, true, nil
 }
 
@@ -93,6 +100,17 @@ func (s *Set) Get(name string) (Pool, error) {
 		return nil, e
 	}
 	return m.pool, nil
+}
+
+// Config gives the settings that an open pool has.
+func (s *Set) Config(name string) (thinpool.Config, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	m, ok := s.members[name]
+	if !ok || m.pool == nil {
+		return thinpool.Config{}, false
+	}
+	return m.config, true
 }
 
 // Names are the pools that the node should have, open or not, in order.

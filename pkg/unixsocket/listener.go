@@ -1,4 +1,4 @@
-package grpcserver
+package unixsocket
 
 import (
 	"context"
@@ -11,17 +11,23 @@ import (
 	"syscall"
 )
 
-// socket is a listening unix socket at a path.
-type socket struct {
+// Listener is a listening unix socket at a path.
+type Listener struct {
 	net.Listener
 	path string
 	made os.FileInfo
 }
 
-// listen makes a unix socket that only root can connect to. It is made under a dot name and renamed: whoever watches the
+// Path is the socket's absolute path.
+func (l *Listener) Path() string { return l.path }
+
+// Listen makes a unix socket that only root can connect to. It is made under a dot name and renamed: whoever watches the
 // directory sees it once it listens, and a socket that was left behind is replaced without a gap. Anything else than a
-// socket is left alone.
-func listen(ctx context.Context, path string) (*socket, error) {
+// socket is left alone. A missing directory is made.
+func Listen(ctx context.Context, path string) (*Listener, error) {
+	if err := CheckPath(path); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return nil, fmt.Errorf("directory of socket: %w", err)
 	}
@@ -47,7 +53,7 @@ func listen(ctx context.Context, path string) (*socket, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("socket: %w", err), listener.Close(), os.Remove(hidden))
 	}
-	return &socket{Listener: listener, path: path, made: made}, nil
+	return &Listener{Listener: listener, path: path, made: made}, nil
 }
 
 func publish(hidden, path string) (os.FileInfo, error) {
@@ -61,24 +67,24 @@ func publish(hidden, path string) (os.FileInfo, error) {
 	return made, os.Rename(hidden, path)
 }
 
-// present tells whether the socket is still at its path: it may have been removed, or replaced by a process after this one.
-func (s *socket) present() bool {
-	info, err := os.Lstat(s.path)
-	return err == nil && sameInode(info, s.made)
+// Present tells whether the socket is still at its path: it may have been removed, or replaced by a process after this one.
+func (l *Listener) Present() bool {
+	info, err := os.Lstat(l.path)
+	return err == nil && sameInode(info, l.made)
 }
 
-// withdraw removes the socket's name, unless it is another's by now. Connections that exist are not touched.
-func (s *socket) withdraw() error {
-	if !s.present() {
+// Withdraw removes the socket's name, unless it is another's by now. Connections that exist are not touched.
+func (l *Listener) Withdraw() error {
+	if !l.Present() {
 		return nil
 	}
-	if err := os.Remove(s.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(l.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("socket: %w", err)
 	}
 	return nil
 }
 
-// sameInode also compares the time of the last change of status: on a tmpfs the number of a removed inode can come back.
+// sameInode also compares the time of the last change: on a tmpfs the number of a removed inode can come back.
 func sameInode(a, b os.FileInfo) bool {
 	first, second := a.Sys().(*syscall.Stat_t), b.Sys().(*syscall.Stat_t)
 	return first.Dev == second.Dev && first.Ino == second.Ino && a.ModTime().Equal(b.ModTime())

@@ -1,0 +1,100 @@
+package admin
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"os"
+	"slices"
+
+	"github.com/csi-dm/csi-dm/pkg/node/pools"
+	"github.com/csi-dm/csi-dm/pkg/thinpool"
+)
+
+// Pools tells of all pools that the node should have, by name.
+func Pools(ctx context.Context, set *pools.Set) []PoolInfo {
+	infos := []PoolInfo{}
+	for _, name := range set.Names() {
+		infos = append(infos, poolInfo(ctx, set, name))
+	}
+	return infos
+}
+
+func poolInfo(ctx context.Context, set *pools.Set, name string) PoolInfo {
+	pool, err := set.Get(name)
+	var notOpen *pools.NotOpenError
+	if errors.As(err, &notOpen) {
+		why := "it is being opened"
+		if notOpen.Cause != nil {
+			why = notOpen.Cause.Error()
+		}
+		return PoolInfo{Name: name, NotOpen: why}
+	}
+	state, err := pool.Status(ctx)
+	if err != nil {
+		return PoolInfo{Name: name, NotOpen: err.Error()}
+	}
+	config, _ := set.Config(name)
+	info := PoolInfo{
+		Name: name, DeviceName: state.DeviceName, PoolID: state.PoolID, BlockSize: state.BlockSize,
+		Bases: bases(pool.Volumes()), DataFiles: state.Devices,
+		Data: space(state.Data), Metadata: space(state.Metadata), BaseBytes: state.BaseBytes, PromisedBytes: state.PromisedBytes,
+		MinimumFree: state.Data.Total / 100 * int64(config.MinFreePercent),
+		UdevRunning: udevRunning(),
+		// A deletion is recorded before the volume's blocks are given back, and survives a crash in between. Devices are
+		// removed at once or not at all.
+		DeferredDeletionEnabled: true, DeferredDeletedDeviceCount: state.PendingDeletions,
+		DeviceMapperVersion: state.DeviceMapperVersion, ThinPoolVersion: state.ThinPoolVersion,
+		Mode: string(state.Mode), NeedsCheck: state.NeedsCheck, Admitting: state.Admitting, AdmissionReason: state.AdmissionReason,
+		Volumes: state.Volumes, LostVolumes: state.LostVolumes, UnknownDevices: state.UnknownThinDevices,
+		SnapshotBudget: state.SnapshotBudget,
+	}
+	if len(state.Devices) > 0 {
+		info.MetadataFile = state.Devices[0] // where csi-dm owns the layout the first device carries the metadata
+	}
+	if config.Source.Loopback != nil {
+		info.DataLoopFile = config.Source.Loopback.Path
+	}
+	return info
+}
+
+func space(s thinpool.Space) Space { return Space{Total: s.Total, Used: s.Used, Available: s.Free()} }
+
+// bases are the formats and sizes of the volumes: each is a snapshot of a base of its own format and size.
+func bases(volumes []thinpool.Volume) []Base {
+	var list []Base
+	for _, volume := range volumes {
+		list = append(list, Base{FSType: string(volume.Format.Type), Size: volume.Size})
+	}
+	slices.SortFunc(list, func(a, b Base) int { return cmp.Or(cmp.Compare(a.FSType, b.FSType), cmp.Compare(a.Size, b.Size)) })
+	return slices.Compact(list)
+}
+
+// udevRunning tells whether udev runs on the host. A container may not see its control socket, but it sees in /dev the
+// links that udev alone makes.
+func udevRunning() bool {
+	for _, path := range []string{"/run/udev/control", "/dev/disk"} {
+		if _, err := os.Stat(path); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// Volumes tells of the volumes in all open pools, by pool and name.
+func Volumes(set *pools.Set) []VolumeInfo {
+	infos := []VolumeInfo{}
+	for _, name := range set.Names() {
+		pool, err := set.Get(name)
+		if err != nil {
+			continue // what is in it cannot be known; pool info says why
+		}
+		for _, volume := range pool.Volumes() {
+			infos = append(infos, VolumeInfo{
+				Name: volume.Name, Pool: name, ThinID: volume.ThinID, Size: volume.Size,
+				FSType: string(volume.Format.Type), MkfsOptions: volume.Format.Options,
+			})
+		}
+	}
+	return infos
+}

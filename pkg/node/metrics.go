@@ -1,0 +1,103 @@
+package node
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/csi-dm/csi-dm/pkg/node/pools"
+	"github.com/csi-dm/csi-dm/pkg/thinpool"
+)
+
+// scrapeLimit bounds what a scrape asks of the kernel.
+const scrapeLimit = 5 * time.Second
+
+// poolGauge is one figure of a pool.
+type poolGauge struct {
+	description *prometheus.Desc
+	value       func(thinpool.Status) float64
+}
+
+// poolCollector reads the pools' state when it is asked for: microseconds each, and never out of date.
+type poolCollector struct {
+	set    *pools.Set
+	open   *prometheus.Desc
+	mode   *prometheus.Desc
+	gauges []poolGauge
+}
+
+var poolModes = []thinpool.Mode{thinpool.ModeReadWrite, thinpool.ModeOutOfDataSpace, thinpool.ModeReadOnly, thinpool.ModeFailed}
+
+func newPoolCollector(set *pools.Set) *poolCollector {
+	describe := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("csi_dm_pool_"+name, help, append([]string{"pool"}, labels...), nil)
+	}
+	gauge := func(name, help string, value func(thinpool.Status) float64) poolGauge {
+		return poolGauge{description: describe(name, help), value: value}
+	}
+	truth := func(condition bool) float64 {
+		if condition {
+			return 1
+		}
+		return 0
+	}
+	return &poolCollector{
+		set:  set,
+		open: describe("open", "Whether the pool is open."),
+		mode: describe("mode", "1 for the mode in which the kernel holds the pool.", "mode"),
+		gauges: []poolGauge{
+			gauge("data_size_bytes", "Data space.", func(s thinpool.Status) float64 { return float64(s.Data.Total) }),
+			gauge("data_used_bytes", "Data space in use.", func(s thinpool.Status) float64 { return float64(s.Data.Used) }),
+			gauge("metadata_size_bytes", "Metadata space.", func(s thinpool.Status) float64 { return float64(s.Metadata.Total) }),
+			gauge("metadata_used_bytes", "Metadata space in use, with the kernel's reserve of up to 16 MiB.", func(s thinpool.Status) float64 { return float64(s.Metadata.Used) }),
+			gauge("base_bytes", "Data space that formatted bases hold.", func(s thinpool.Status) float64 { return float64(s.BaseBytes) }),
+			gauge("promised_bytes", "Sum of the sizes of the volumes.", func(s thinpool.Status) float64 { return float64(s.PromisedBytes) }),
+			gauge("volumes", "Volumes that the pool holds.", func(s thinpool.Status) float64 { return float64(s.Volumes) }),
+			gauge("lost_volumes", "Volumes whose thin device the pool does not hold any more.", func(s thinpool.Status) float64 { return float64(s.LostVolumes) }),
+			gauge("unknown_thin_devices", "Thin devices in the pool that its registry does not know.", func(s thinpool.Status) float64 { return float64(s.UnknownThinDevices) }),
+			gauge("pending_deletions", "Deleted volumes whose blocks are not given back yet.", func(s thinpool.Status) float64 { return float64(s.PendingDeletions) }),
+			gauge("bases", "Formatted bases.", func(s thinpool.Status) float64 { return float64(s.Bases) }),
+			gauge("snapshot_budget", "Snapshots that the pool can still make.", func(s thinpool.Status) float64 { return float64(s.SnapshotBudget) }),
+			gauge("admitting", "Whether new volumes are accepted.", func(s thinpool.Status) float64 { return truth(s.Admitting) }),
+			gauge("needs_check", "Whether the kernel demands a check of the metadata.", func(s thinpool.Status) float64 { return truth(s.NeedsCheck) }),
+		},
+	}
+}
+
+// Describe is part of prometheus.Collector.
+func (c *poolCollector) Describe(descriptions chan<- *prometheus.Desc) {
+	descriptions <- c.open
+	descriptions <- c.mode
+	for _, gauge := range c.gauges {
+		descriptions <- gauge.description
+	}
+}
+
+// Collect is part of prometheus.Collector.
+func (c *poolCollector) Collect(metrics chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeLimit)
+	defer cancel()
+	for _, name := range c.set.Names() {
+		pool, err := c.set.Get(name)
+		var state thinpool.Status
+		if err == nil {
+			state, err = pool.Status(ctx)
+		}
+		if err != nil {
+			metrics <- prometheus.MustNewConstMetric(c.open, prometheus.GaugeValue, 0, name)
+			continue
+		}
+		metrics <- prometheus.MustNewConstMetric(c.open, prometheus.GaugeValue, 1, name)
+		for _, mode := range poolModes {
+			value := 0.0
+			if mode == state.Mode {
+				value = 1
+			}
+			metrics <- prometheus.MustNewConstMetric(c.mode, prometheus.GaugeValue, value, name, string(mode))
+		}
+		for _, gauge := range c.gauges {
+			metrics <- prometheus.MustNewConstMetric(gauge.description, prometheus.GaugeValue, gauge.value(state), name)
+		}
+	}
+}
