@@ -1,0 +1,96 @@
+package image
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Builder builds images from Dockerfiles with buildah, in a store of its own that outlives it. Builders of one store, also in
+// different processes, take turns.
+type Builder struct {
+	folder string
+	report func(string)
+}
+
+// NewBuilder returns a Builder with its store below the cache folder. report gets a line when something takes long; it may be nil.
+func NewBuilder(cache string, report func(string)) *Builder {
+	if report == nil {
+		report = func(string) {}
+	}
+	return &Builder{folder: filepath.Join(cache, "buildah"), report: report}
+}
+
+// trustAll is containers-policy.json(5) that accepts what is in the store: nothing is ever pulled into it.
+const trustAll = `{"default":[{"type":"insecureAcceptAnything"}]}`
+
+// lock makes the store usable and takes it until unlock is called.
+func (b *Builder) lock(ctx context.Context) (unlock func(), err error) {
+	for _, program := range []string{"buildah", "debootstrap"} {
+		if _, err := exec.LookPath(program); err != nil {
+			return nil, fmt.Errorf("%s is missing; install it with hack/install-debian.sh images", program)
+		}
+	}
+	if err := os.MkdirAll(b.folder, 0o755); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(b.policy(), []byte(trustAll), 0o644); err != nil {
+		return nil, err
+	}
+	file, err := os.OpenFile(filepath.Join(b.folder, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		switch {
+		case err == nil:
+			return func() { _ = file.Close() }, nil
+		case !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR):
+			return nil, errors.Join(err, file.Close())
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(context.Cause(ctx), file.Close())
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+func (b *Builder) policy() string { return filepath.Join(b.folder, "policy.json") }
+
+// buildah runs a command of buildah on the store and returns the last line of its output, which is an id for most.
+func (b *Builder) buildah(ctx context.Context, command string, arguments ...string) (string, error) {
+	global := []string{"--storage-driver", "vfs", "--root", filepath.Join(b.folder, "root"), "--runroot", filepath.Join(b.folder, "run"), command}
+	switch command {
+	case "from", "commit", "build", "push":
+		global = append(global, "--signature-policy", b.policy())
+	}
+	process := exec.CommandContext(ctx, "buildah", append(global, arguments...)...)
+	process.WaitDelay = 10 * time.Second
+	var output, complaints bytes.Buffer
+	process.Stdout, process.Stderr = &output, &complaints
+	if err := process.Run(); err != nil {
+		return "", fmt.Errorf("buildah %s: %w: %s", command, err, lastLines(output.String()+complaints.String(), 10))
+	}
+	return lastLines(output.String(), 1), nil
+}
+
+// has tells whether the store has an image of that name.
+func (b *Builder) has(ctx context.Context, name string) bool {
+	_, err := b.buildah(ctx, "inspect", "--type", "image", "--format", "{{.FromImageID}}", name)
+	return err == nil
+}
+
+func lastLines(text string, count int) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(lines[max(0, len(lines)-count):], "\n")
+}
