@@ -30,7 +30,7 @@ func (s *Service) withdraw(ctx context.Context, r *request, volume *v1alpha1.Thi
 			return nil, err
 		}
 		if bound != "" {
-			return nil, fmt.Errorf("volume %q is not ready, and PersistentVolume %q uses it: %w", volume.Name, bound, refusal)
+			return nil, fmt.Errorf("volume %q is not ready, and PersistentVolume %q uses it: %v", volume.Name, bound, refusal)
 		}
 	}
 	klog.FromContext(ctx).Info("Withdrawing volume", "reason", refusal)

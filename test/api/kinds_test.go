@@ -1,0 +1,190 @@
+//go:build e2e
+
+package api
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"github.com/csi-dm/csi-dm/api/v1alpha1"
+)
+
+// manifest is an object of a kind with a spec in YAML's flow style.
+func manifest(t *testing.T, kind, name, spec string) *unstructured.Unstructured {
+	t.Helper()
+	object := &unstructured.Unstructured{}
+	text := fmt.Sprintf("metadata: {name: %q}\nspec: %s\n", name, spec)
+	if err := yaml.Unmarshal([]byte(text), &object.Object); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	object.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kind))
+	return object
+}
+
+const devices = "source: {devices: [/dev/sdx]}"
+
+// TestAcceptedKinds: what is right is accepted, and defaults are filled in.
+func TestAcceptedKinds(t *testing.T) {
+	for _, accepted := range []struct {
+		kind, name, spec string
+		want             map[string]any // dotted path below spec to value
+	}{
+		{"ThinPool", "accepted-defaults", "{" + devices + "}", map[string]any{
+			"blockSize": "64Ki", "minFreeSpace": "10%", "overprovision": "1", "whenFull": "Error", "discardOnDelete": true}},
+		{"ThinPool", "accepted-loopback", "{source: {loopback: {}}}", map[string]any{"source.loopback.size": "100Gi"}},
+		{"ThinPool", "accepted-block-size", "{blockSize: 1Gi, " + devices + "}", map[string]any{"blockSize": "1Gi"}},
+		{"ThinPool", "accepted-block-bytes", `{blockSize: "131072", ` + devices + "}", map[string]any{"blockSize": "131072"}},
+		{"ThinPool", "accepted-whole", "{overprovision: 100, " + devices + "}", map[string]any{"overprovision": int64(100)}},
+		{"ThinPool", "accepted-fraction", `{overprovision: "1.5", ` + devices + "}", map[string]any{"overprovision": "1.5"}},
+		{"ThinPool", "accepted-free", "{minFreeSpace: 0%, " + devices + "}", map[string]any{"minFreeSpace": "0%"}},
+		{"ThinPool", "accepted-by-id", "{source: {devices: [/dev/disk/by-id/nvme-Samsung_SSD_990.PRO_1TB-part1, /dev/mapper/a+b], force: [ext4, LVM2_member]}}", nil},
+		{"ThinPool", strings.Repeat("a", 40), "{" + devices + "}", nil},
+		{"NodeThinPool", "accepted.node-a", "{nodeName: node-a, poolName: accepted, " + devices + "}", map[string]any{"blockSize": "64Ki"}},
+		{"ThinVolume", "accepted-a1b2c3d4", "{nodeName: nowhere, poolName: accepted, capacity: 10Gi, fsType: ext4}", nil},
+		{"ThinVolume", "accepted-number", "{nodeName: nowhere, poolName: accepted, capacity: 1073741824, fsType: xfs, mkfsOptions: [-i, size=1024]}", nil},
+	} {
+		t.Run(accepted.kind+"/"+accepted.name, func(t *testing.T) {
+			object := manifest(t, accepted.kind, accepted.name, accepted.spec)
+			if err := client.WithFieldValidation(suite, "Strict").Create(t.Context(), object); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { remove(t, object) })
+			for path, want := range accepted.want {
+				got, _, err := unstructured.NestedFieldNoCopy(object.Object, append([]string{"spec"}, strings.Split(path, ".")...)...)
+				if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
+					t.Errorf("spec.%s is %v (%v), want %v", path, got, err, want)
+				}
+			}
+		})
+	}
+}
+
+// TestRefusedKinds: what is wrong is refused, by a message that names the field and what is allowed.
+func TestRefusedKinds(t *testing.T) {
+	pool := func(more string) string { return "{" + more + "}" }
+	for _, refused := range []struct {
+		kind, name, spec string
+		words            []string
+	}{
+		{"ThinPool", "no-source", pool("blockSize: 64Ki"), []string{"spec.source", "Required value"}},
+		{"ThinPool", "empty-source", pool("source: {}"), []string{"spec.source", "exactly one of devices and loopback"}},
+		{"ThinPool", "two-sources", pool("source: {devices: [/dev/sdx], loopback: {}}"), []string{"spec.source", "exactly one of devices and loopback"}},
+		{"ThinPool", "no-devices", pool("source: {devices: []}"), []string{"spec.source.devices", "at least 1 items"}},
+		{"ThinPool", "double-device", pool("source: {devices: [/dev/sdx, /dev/sdx]}"), []string{"spec.source.devices[1]", "Duplicate value"}},
+		{"ThinPool", "relative", pool("source: {devices: [sdx]}"), []string{"spec.source.devices[0]", "^/dev/"}},
+		{"ThinPool", "elsewhere", pool("source: {devices: [/etc/passwd]}"), []string{"spec.source.devices[0]", "^/dev/"}},
+		{"ThinPool", "traversal", pool("source: {devices: [/dev/../etc/passwd]}"), []string{"spec.source.devices[0]", "^/dev/"}},
+		{"ThinPool", "dot", pool("source: {devices: [/dev/./sdx]}"), []string{"spec.source.devices[0]", "^/dev/"}},
+		{"ThinPool", "blank", pool(`source: {devices: ["/dev/sd x"]}`), []string{"spec.source.devices[0]", "^/dev/"}},
+		{"ThinPool", "option", pool(`source: {devices: ["/dev/sdx --force"]}`), []string{"spec.source.devices[0]", "^/dev/"}},
+		{"ThinPool", "force-alone", pool("source: {loopback: {}, force: [ext4]}"), []string{"source.force goes with source.devices"}},
+		{"ThinPool", "force-name", pool(`source: {devices: [/dev/sdx], force: ["a b"]}`), []string{"spec.source.force[0]"}},
+		{"ThinPool", "loop-small", pool("source: {loopback: {size: 255Mi}}"), []string{"source.loopback.size must be from 256Mi to 16Ti"}},
+		{"ThinPool", "loop-large", pool("source: {loopback: {size: 17Ti}}"), []string{"source.loopback.size must be from 256Mi to 16Ti"}},
+		{"ThinPool", "loop-unit", pool("source: {loopback: {size: 10GB}}"), []string{"spec.source.loopback.size"}},
+		{"ThinPool", "block-odd", pool("blockSize: 100Ki, " + devices), []string{"blockSize must be a multiple of 64Ki from 64Ki to 1Gi"}},
+		{"ThinPool", "block-zero", pool(`blockSize: "0", ` + devices), []string{"blockSize must be a multiple of 64Ki from 64Ki to 1Gi"}},
+		{"ThinPool", "block-small", pool("blockSize: 32Ki, " + devices), []string{"blockSize must be a multiple of 64Ki from 64Ki to 1Gi"}},
+		{"ThinPool", "block-large", pool("blockSize: 2Gi, " + devices), []string{"blockSize must be a multiple of 64Ki from 64Ki to 1Gi"}},
+		{"ThinPool", "block-huge", pool(`blockSize: "999999999999999999999999", ` + devices), []string{"blockSize must be a multiple of 64Ki from 64Ki to 1Gi"}},
+		{"ThinPool", "block-word", pool("blockSize: large, " + devices), []string{"spec.blockSize"}},
+		{"ThinPool", "free-100", pool("minFreeSpace: 100%, " + devices), []string{"spec.minFreeSpace", "%"}},
+		{"ThinPool", "free-bytes", pool("minFreeSpace: 1Gi, " + devices), []string{"spec.minFreeSpace"}},
+		{"ThinPool", "free-negative", pool("minFreeSpace: -1%, " + devices), []string{"spec.minFreeSpace"}},
+		{"ThinPool", "over-0", pool("overprovision: 0, " + devices), []string{"overprovision must be from 1 to 100"}},
+		{"ThinPool", "over-half", pool(`overprovision: "0.5", ` + devices), []string{"overprovision must be from 1 to 100"}},
+		{"ThinPool", "over-101", pool("overprovision: 101, " + devices), []string{"overprovision must be from 1 to 100"}},
+		{"ThinPool", "over-negative", pool("overprovision: -1, " + devices), []string{"overprovision"}},
+		{"ThinPool", "over-word", pool("overprovision: much, " + devices), []string{"spec.overprovision"}},
+		{"ThinPool", "when-full", pool("whenFull: Panic, " + devices), []string{"spec.whenFull", `"Error"`, `"Wait"`}},
+		{"ThinPool", "unknown", pool("colour: blue, " + devices), []string{"unknown field", "spec.colour"}},
+		{"ThinPool", strings.Repeat("a", 41), pool(devices), []string{"metadata.name", "at most 40 characters"}},
+		{"ThinPool", "a.b", pool(devices), []string{"metadata.name", "lower-case letters, digits and '-'"}},
+		{"NodeThinPool", "refused.node", "{poolName: refused, " + devices + "}", []string{"spec.nodeName", "Required value"}},
+		{"NodeThinPool", "refused.node", "{nodeName: node, poolName: refused, blockSize: 100Ki, " + devices + "}", []string{"blockSize must be a multiple of 64Ki from 64Ki to 1Gi"}},
+		{"ThinVolume", "size-0", "{nodeName: node, poolName: p, capacity: 0, fsType: ext4}", []string{"capacity must be greater than 0"}},
+		{"ThinVolume", "size-negative", "{nodeName: node, poolName: p, capacity: -1Gi, fsType: ext4}", []string{"capacity must be greater than 0"}},
+		{"ThinVolume", "fs", "{nodeName: node, poolName: p, capacity: 1Gi, fsType: btrfs}", []string{"spec.fsType", `"ext4"`, `"xfs"`}},
+		{"ThinVolume", "no-node", "{poolName: p, capacity: 1Gi, fsType: ext4}", []string{"spec.nodeName", "Required value"}},
+		{"ThinVolume", strings.Repeat("v", 97), "{nodeName: node, poolName: p, capacity: 1Gi, fsType: ext4}", []string{"metadata.name", "at most 96 characters"}},
+	} {
+		t.Run(refused.kind+"/"+refused.name, func(t *testing.T) {
+			object := manifest(t, refused.kind, refused.name, refused.spec)
+			err := client.WithFieldValidation(suite, "Strict").Create(t.Context(), object)
+			if err == nil {
+				remove(t, object)
+				t.Fatal("accepted")
+			}
+			for _, word := range refused.words {
+				if !strings.Contains(err.Error(), word) {
+					t.Errorf("the refusal does not say %q: %v", word, err)
+				}
+			}
+		})
+	}
+}
+
+// TestImmutableFields: what the kernel cannot change, nobody can.
+func TestImmutableFields(t *testing.T) {
+	base := map[string]string{
+		"ThinPool":     "{blockSize: 128Ki, " + devices + "}",
+		"NodeThinPool": "{nodeName: node-a, poolName: immutable, " + devices + "}",
+		"ThinVolume":   "{nodeName: nowhere, poolName: p, capacity: 2Gi, fsType: ext4, mkfsOptions: [-m, '1']}",
+	}
+	for kind, spec := range base {
+		object := manifest(t, kind, "immutable", spec)
+		if err := suite.Create(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { remove(t, object) })
+	}
+	for _, change := range []struct {
+		kind, patch string
+		words       []string // none: the change is allowed
+	}{
+		{"ThinPool", "{source: {devices: [/dev/sdy]}}", []string{"source is immutable"}},
+		{"ThinPool", "{source: {devices: [/dev/sdx, /dev/sdy]}}", []string{"source is immutable"}},
+		{"ThinPool", "{source: {devices: null, loopback: {}}}", []string{"source is immutable"}},
+		{"ThinPool", "{source: {force: [ext4]}}", nil},
+		{"ThinPool", "{blockSize: 64Ki}", []string{"blockSize is immutable"}},
+		{"ThinPool", `{blockSize: "131072"}`, nil},
+		{"ThinPool", "{overprovision: 3, minFreeSpace: 20%, whenFull: Wait, discardOnDelete: false}", nil},
+		{"NodeThinPool", "{nodeName: node-b}", []string{"nodeName is immutable"}},
+		{"NodeThinPool", "{poolName: other}", []string{"poolName is immutable"}},
+		{"NodeThinPool", "{source: {devices: [/dev/sdy]}}", []string{"source is immutable"}},
+		{"ThinVolume", "{nodeName: elsewhere}", []string{"nodeName and poolName are immutable"}},
+		{"ThinVolume", "{poolName: other}", []string{"nodeName and poolName are immutable"}},
+		{"ThinVolume", "{capacity: 1Gi}", []string{"capacity cannot shrink"}},
+		{"ThinVolume", "{capacity: 3Gi}", nil},
+		{"ThinVolume", "{fsType: xfs}", []string{"fsType and mkfsOptions are immutable"}},
+		{"ThinVolume", "{mkfsOptions: null}", []string{"fsType and mkfsOptions are immutable"}},
+	} {
+		t.Run(change.kind+"/"+change.patch, func(t *testing.T) {
+			object := manifest(t, change.kind, "immutable", "{}")
+			patch, err := yaml.YAMLToJSON([]byte("spec: " + change.patch))
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = suite.Patch(t.Context(), object, client.RawPatch("application/merge-patch+json", patch))
+			if len(change.words) == 0 {
+				if err != nil {
+					t.Errorf("refused: %v", err)
+				}
+				return
+			}
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			for _, word := range change.words {
+				if !strings.Contains(err.Error(), word) {
+					t.Errorf("the refusal does not say %q: %v", word, err)
+				}
+			}
+		})
+	}
+}
