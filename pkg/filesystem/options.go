@@ -35,7 +35,7 @@ var (
 			"-I": {value: oneOf("256", "512", "1024"), help: "-I 256|512|1024"},
 			"-m": {value: oneOf("[0-9]", "[1-4][0-9]", "50"), help: "-m PERCENT (0 to 50)"},
 			"-J": {value: oneOf("size=(?:[4-9]|[1-9][0-9]{1,3})"), help: "-J size=MIB (4 to 9999)"},
-			"-O": {value: oneOf("quota", "project", "verity", `\^has_journal`), list: true, help: "-O quota|project|verity|^has_journal,…"},
+			"-O": {value: oneOf("project", `\^has_journal`), list: true, help: "-O project|^has_journal,…"},
 		},
 		XFS: {
 			"-d": {sub: map[string]*regexp.Regexp{"agcount": oneOf("[1-9][0-9]{0,3}")}, help: "-d agcount=1…9999"},

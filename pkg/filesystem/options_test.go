@@ -16,7 +16,7 @@ func TestParseMkfsOptions(t *testing.T) {
 		{Ext4, "", ""},
 		{Ext4, "-i 65536 -m 1", "-i 65536 -m 1"},
 		{Ext4, "  -m\t1   -i 65536 ", "-i 65536 -m 1"},
-		{Ext4, "-O quota,project,quota", "-O project,quota"},
+		{Ext4, "-O project,^has_journal,project", "-O ^has_journal,project"},
 		{Ext4, "-O ^has_journal", "-O ^has_journal"},
 		{Ext4, "-J size=64", "-J size=64"},
 		{XFS, "-l size=64m -i maxpct=10,size=1024", "-i maxpct=10,size=1024 -l size=64m"},
@@ -36,7 +36,7 @@ func TestParseMkfsOptionsRefuses(t *testing.T) {
 	}{
 		{Ext4, "-d /etc"}, {Ext4, "-F"}, {Ext4, "-i"}, {Ext4, "-i 1"}, {Ext4, "-i -m"}, {Ext4, "--"}, {Ext4, "/dev/sda"}, {Ext4, "-m 1 -m 2"},
 		{Ext4, "-m 51"}, {Ext4, "-m 1;reboot"}, {Ext4, "-m 1\n-F x"}, {Ext4, "-E discard"}, {Ext4, "-U random"}, {Ext4, "-L x"}, {Ext4, "-O bigalloc"},
-		{Ext4, "-O quota,"}, {Ext4, "-O ,"}, {Ext4, "-O quota -O project"}, {Ext4, "-J device=/dev/sda"}, {Ext4, "-J size=64,device=x"}, {Ext4, "-l size=64m"},
+		{Ext4, "-O quota"}, {Ext4, "-O verity"}, {Ext4, "-O project,"}, {Ext4, "-O ,"}, {Ext4, "-O project -O ^has_journal"}, {Ext4, "-J device=/dev/sda"}, {Ext4, "-J size=64,device=x"}, {Ext4, "-l size=64m"},
 		{Ext4, "-m\u00a01"}, {Ext4, "-m 1\x00"}, {Ext4, strings.Repeat(" ", maximumOptionsLength+1)},
 		{XFS, "-d file,name=/etc/x"}, {XFS, "-d agcount=0"}, {XFS, "-d agcount=4,agcount=8"}, {XFS, "-d agcount=4 -d agcount=8"}, {XFS, "-p /etc/passwd"},
 		{XFS, "-l logdev=/dev/sda"}, {XFS, "-l size=1t"}, {XFS, "-i"}, {XFS, "-i size"}, {XFS, "-i size=512,"}, {XFS, "-m crc=0"}, {XFS, "-r rtdev=/dev/sda"}, {XFS, "-c options=/x"}, {XFS, "-i size=1024=2"},
@@ -90,7 +90,7 @@ func TestMakeArguments(t *testing.T) {
 }
 
 func FuzzParseMkfsOptions(f *testing.F) {
-	f.Add("-i 65536 -m 1 -O quota,^has_journal -J size=64", true)
+	f.Add("-i 65536 -m 1 -O project,^has_journal -J size=64", true)
 	f.Add("-l size=64m -i maxpct=10,size=1024 -m reflink=0", false)
 	f.Fuzz(func(t *testing.T, text string, ext bool) {
 		fsType := XFS

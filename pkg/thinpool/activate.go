@@ -11,7 +11,7 @@ import (
 
 // busyTimeout is how long Deactivate tries again on a device that is open: a prober looks for some milliseconds, a mount
 // stays.
-const busyTimeout = time.Second
+const busyTimeout = 500 * time.Millisecond
 
 // Activate makes the volume's block device and gives its path (/dev/dm-N). Idempotent: a device that is there, with the
 // right thin id and size, is given as it is. The path is good until Deactivate.
@@ -34,7 +34,7 @@ func (p *Pool) activate(ctx context.Context, name string) (string, error) {
 		return "", v.lost()
 	}
 	thin := v.record.ThinID
-	device, err := p.stack.ensure(ctx, p.label.PoolID.volumeName(name), p.label.PoolID.thinUUID(thin), p.thinTable(thin, v.record.Size))
+	device, _, err := p.stack.ensure(ctx, p.label.PoolID.volumeName(name), p.label.PoolID.thinUUID(thin), p.thinTable(thin, v.record.Size))
 	if errors.Is(err, devicemapper.ErrThinNotExist) {
 		return "", fmt.Errorf("%w: %w", ErrPoolDamaged, err)
 	}

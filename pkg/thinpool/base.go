@@ -19,8 +19,8 @@ import (
 // makeBaseTimeout bounds the making of a base; mkfs takes seconds at most.
 const makeBaseTimeout = 10 * time.Minute
 
-// maximumBases is how many bases a pool keeps; beyond it those that were not used for longest are deleted.
-const maximumBases = 64
+// maximumBases is how many bases a pool keeps; beyond it those that were not used for longest are deleted. Tests lower it.
+var maximumBases = 64
 
 // baseKey tells bases apart: one for each file system, mkfs options and exact size.
 type baseKey struct {

@@ -19,13 +19,35 @@ type stack struct {
 	id poolID
 }
 
+// parts is what Open has made of a stack, as far as it was not there before.
+type parts []devicemapper.Device
+
+// undo removes what a failed Open has made, so that the devices below are free again. What was there before may be in use
+// and stays.
+func (s stack) undo(ctx context.Context, made parts) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	var errs []error
+	for _, device := range slices.Backward(made) {
+		if err := s.remove(ctx, device); err != nil {
+			errs = append(errs, fmt.Errorf("undo: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // ensure gives the device of that name, active with that table: the one that is there, if it is the same, or a new one. A
 // process that died may have left one without its table, or suspended.
-func (s stack) ensure(ctx context.Context, name devicemapper.Name, uuid devicemapper.UUID, table devicemapper.Table) (devicemapper.Device, error) {
-	device, err := s.dm.Activate(ctx, name, uuid, table)
+func (s stack) ensure(ctx context.Context, name devicemapper.Name, uuid devicemapper.UUID, table devicemapper.Table) (device devicemapper.Device, adopted bool, err error) {
+	device, err = s.dm.Activate(ctx, name, uuid, table)
 	if !errors.Is(err, devicemapper.ErrExist) {
-		return device, err
+		return device, false, err
 	}
+	device, err = s.adopt(ctx, name, uuid, table)
+	return device, true, err
+}
+
+func (s stack) adopt(ctx context.Context, name devicemapper.Name, uuid devicemapper.UUID, table devicemapper.Table) (devicemapper.Device, error) {
 	info, err := s.dm.Info(ctx, uuid)
 	if errors.Is(err, devicemapper.ErrNotExist) {
 		return devicemapper.Device{}, fmt.Errorf("%w: device %s exists and does not belong to the pool", ErrForeignPool, name)
@@ -87,8 +109,13 @@ func (s stack) compare(ctx context.Context, device devicemapper.Device, want dev
 	return nil
 }
 
-func (s stack) ensurePart(ctx context.Context, part string, table devicemapper.Table) (devicemapper.Device, error) {
-	return s.ensure(ctx, s.id.partName(part), s.id.partUUID(part), table)
+// ensurePart gives one of the pool's own devices, and notes in made whether it was made for that.
+func (s stack) ensurePart(ctx context.Context, part string, table devicemapper.Table, made *parts) (devicemapper.Device, error) {
+	device, adopted, err := s.ensure(ctx, s.id.partName(part), s.id.partUUID(part), table)
+	if err == nil && !adopted {
+		*made = append(*made, device)
+	}
+	return device, err
 }
 
 // removeParts removes the pool's own devices, those on top first. One that does not exist is no error.

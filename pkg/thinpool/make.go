@@ -2,6 +2,7 @@ package thinpool
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -87,9 +88,15 @@ func (s sourceDevices) writeLabels(l label, firstLast bool) error {
 }
 
 // fill makes the registry and has the kernel format the metadata.
-func fill(ctx context.Context, dm *devicemapper.Client, config Config, l label, numbers []devicemapper.DeviceNumber) error {
+func fill(ctx context.Context, dm *devicemapper.Client, config Config, l label, numbers []devicemapper.DeviceNumber) (err error) {
 	s := stack{dm, l.PoolID}
-	registry, err := s.ensurePart(ctx, partRegistry, l.table(areaRegistry, numbers))
+	var made parts
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.undo(ctx, made))
+		}
+	}()
+	registry, err := s.ensurePart(ctx, partRegistry, l.table(areaRegistry, numbers), &made)
 	if err != nil {
 		return err
 	}
@@ -101,7 +108,7 @@ func fill(ctx context.Context, dm *devicemapper.Client, config Config, l label, 
 		return err
 	}
 	reached(failMakeRegistry)
-	metadata, err := s.ensurePart(ctx, partMetadata, l.table(areaMetadata, numbers))
+	metadata, err := s.ensurePart(ctx, partMetadata, l.table(areaMetadata, numbers), &made)
 	if err != nil {
 		return err
 	}
@@ -109,13 +116,13 @@ func fill(ctx context.Context, dm *devicemapper.Client, config Config, l label, 
 		return err
 	}
 	reached(failMakeCleared)
-	data, err := s.ensurePart(ctx, partData, l.table(areaData, numbers))
+	data, err := s.ensurePart(ctx, partData, l.table(areaData, numbers), &made)
 	if err != nil {
 		return err
 	}
 	length := l.table(areaData, numbers).Length()
 	table := poolTable(metadata.Number, data.Number, length, l.BlockSectors, policyOf(config, length, l.BlockSectors))
-	pool, err := s.ensurePart(ctx, partPool, table)
+	pool, err := s.ensurePart(ctx, partPool, table, &made)
 	if err != nil {
 		return err
 	}

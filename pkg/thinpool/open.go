@@ -64,13 +64,18 @@ func open(ctx context.Context, dm *devicemapper.Client, config Config) (_ *Pool,
 	return p, p.start(ctx, devices.numbers())
 }
 
-// start activates the kernel's devices, opens the registry and recovers. On an error the registry is closed again; the
-// kernel's devices stay, since they may be in use.
-func (p *Pool) start(ctx context.Context, numbers []devicemapper.DeviceNumber) error {
-	if err := p.activateParts(ctx, numbers); err != nil {
+// start activates the kernel's devices, opens the registry and recovers. On an error what it made is taken back.
+func (p *Pool) start(ctx context.Context, numbers []devicemapper.DeviceNumber) (err error) {
+	var made parts
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.stack.undo(ctx, made))
+		}
+	}()
+	if err := p.activateParts(ctx, numbers, &made); err != nil {
 		return err
 	}
-	registryDevice, err := p.stack.ensurePart(ctx, partRegistry, p.label.table(areaRegistry, numbers))
+	registryDevice, err := p.stack.ensurePart(ctx, partRegistry, p.label.table(areaRegistry, numbers), &made)
 	if err != nil {
 		return err
 	}
@@ -102,8 +107,8 @@ func registryFailure(err error) error {
 }
 
 // activateParts activates metadata, data and pool, and adopts those that are active.
-func (p *Pool) activateParts(ctx context.Context, numbers []devicemapper.DeviceNumber) (err error) {
-	if p.metadata, err = p.stack.ensurePart(ctx, partMetadata, p.label.table(areaMetadata, numbers)); err != nil {
+func (p *Pool) activateParts(ctx context.Context, numbers []devicemapper.DeviceNumber, made *parts) (err error) {
+	if p.metadata, err = p.stack.ensurePart(ctx, partMetadata, p.label.table(areaMetadata, numbers), made); err != nil {
 		return err
 	}
 	superblock, err := p.checkSuperblock()
@@ -112,13 +117,13 @@ func (p *Pool) activateParts(ctx context.Context, numbers []devicemapper.DeviceN
 	}
 	p.snapshots.Store(int64(superblock.Time))
 	dataTable := p.label.table(areaData, numbers)
-	data, err := p.stack.ensurePart(ctx, partData, dataTable)
+	data, err := p.stack.ensurePart(ctx, partData, dataTable, made)
 	if err != nil {
 		return err
 	}
 	policy := policyOf(p.config, dataTable.Length(), p.label.BlockSectors)
 	table := poolTable(p.metadata.Number, data.Number, dataTable.Length(), p.label.BlockSectors, policy)
-	if p.device, err = p.stack.ensurePart(ctx, partPool, table); err != nil {
+	if p.device, err = p.stack.ensurePart(ctx, partPool, table, made); err != nil {
 		return fmt.Errorf("activate thin pool: %w", err)
 	}
 	return p.applyPolicy(ctx, policy)

@@ -1,0 +1,246 @@
+//go:build kernel
+
+package thinpool_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/csi-dm/csi-dm/pkg/devicemapper"
+	"github.com/csi-dm/csi-dm/pkg/thinpool"
+)
+
+// childVariable holds the job of a test binary that was started to be killed, as JSON.
+const childVariable = "CSI_DM_THINPOOL_CHILD"
+
+// childJob is what a child does with a pool until it dies or is through.
+type childJob struct {
+	Config thinpool.Config
+	// Failpoint at which it kills itself; empty: none.
+	Failpoint string
+	// Script: "life" is one volume's life after the other, "load" is many at once without end.
+	Script string
+	Seed   uint64
+}
+
+// fact is what a child says: that it begins an operation, and that the operation was acknowledged.
+type fact struct {
+	Op, Name string // "create", "delete"
+	Done     bool
+}
+
+func TestMain(m *testing.M) {
+	if text := os.Getenv(childVariable); text != "" {
+		var job childJob
+		if err := json.Unmarshal([]byte(text), &job); err != nil {
+			panic(err)
+		}
+		if err := job.run(); err != nil {
+			fmt.Fprintln(os.Stderr, "child:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func (j childJob) run() error {
+	thinpool.SetMaximumBases(1)
+	thinpool.SetFailpoint(func(name string) {
+		if name == j.Failpoint {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {}
+		}
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	dm, err := devicemapper.Open()
+	if err != nil {
+		return err
+	}
+	p, err := thinpool.Open(ctx, dm, j.Config)
+	if err != nil {
+		return err
+	}
+	say := reporter()
+	switch j.Script {
+	case "life":
+		err = life(ctx, p, say)
+	case "load":
+		err = load(ctx, p, say, j.Seed)
+	}
+	return errors.Join(err, p.Close())
+}
+
+// reporter gives a function that writes facts to the parent, whole and at once.
+func reporter() func(fact) {
+	var mutex sync.Mutex
+	return func(f fact) {
+		line, err := json.Marshal(f)
+		if err != nil {
+			panic(err)
+		}
+		mutex.Lock()
+		defer mutex.Unlock()
+		_, _ = os.Stdout.Write(append(line, '\n'))
+	}
+}
+
+func life(ctx context.Context, p *thinpool.Pool, say func(fact)) error {
+	for _, spec := range []thinpool.VolumeSpec{ext4("a", 64*mib), ext4("b", 64*mib), ext4("c", 32*mib), ext4("d", 64*mib)} {
+		if err := doCreate(ctx, p, say, spec); err != nil {
+			return err
+		}
+	}
+	if _, err := p.Activate(ctx, "b"); err != nil {
+		return err
+	}
+	for _, name := range []string{"b", "c"} {
+		if err := doDelete(ctx, p, say, name); err != nil {
+			return err
+		}
+	}
+	return doCreate(ctx, p, say, ext4("b", 32*mib))
+}
+
+// load creates, activates, deactivates and deletes from many goroutines until it is killed.
+func load(ctx context.Context, p *thinpool.Pool, say func(fact), seed uint64) error {
+	const workers = 16
+	failures := make(chan error, workers)
+	for worker := range workers {
+		go func() {
+			r := rand.New(rand.NewPCG(seed, uint64(worker)))
+			for i := 0; ; i++ {
+				name := fmt.Sprintf("%d-%d-%d", seed, worker, i)
+				if err := doCreate(ctx, p, say, ext4(name, []int64{32, 64}[r.IntN(2)]*mib)); err != nil {
+					failures <- err
+					return
+				}
+				if r.IntN(2) == 0 {
+					if _, err := p.Activate(ctx, name); err != nil {
+						failures <- err
+						return
+					}
+				}
+				if r.IntN(3) > 0 {
+					if err := doDelete(ctx, p, say, name); err != nil {
+						failures <- err
+						return
+					}
+				}
+			}
+		}()
+	}
+	return <-failures
+}
+
+func doCreate(ctx context.Context, p *thinpool.Pool, say func(fact), spec thinpool.VolumeSpec) error {
+	say(fact{Op: "create", Name: spec.Name})
+	_, err := p.CreateVolume(ctx, spec)
+	if err == nil {
+		say(fact{Op: "create", Name: spec.Name, Done: true})
+	}
+	return err
+}
+
+func doDelete(ctx context.Context, p *thinpool.Pool, say func(fact), name string) error {
+	say(fact{Op: "delete", Name: name})
+	err := p.DeleteVolume(ctx, name)
+	if err == nil {
+		say(fact{Op: "delete", Name: name, Done: true})
+	}
+	return err
+}
+
+// outcome is what must be true after a child has died.
+type outcome struct {
+	must map[string]bool // volumes that were acknowledged to be there (true) or gone (false)
+	may  map[string]bool // volumes about which nothing was acknowledged
+	// killed: the child ended itself, or was ended.
+	killed bool
+}
+
+// runChild runs a child until it dies or until after has passed, when it is killed.
+func runChild(t testing.TB, job childJob, known outcome, after time.Duration) outcome {
+	t.Helper()
+	text, err := json.Marshal(job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	command := exec.CommandContext(ctx, os.Args[0])
+	command.Env = append(os.Environ(), childVariable+"="+string(text))
+	command.Stderr = os.Stderr
+	output := get(command.StdoutPipe())(t)
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if after > 0 {
+		timer := time.AfterFunc(after, func() { _ = command.Process.Kill() })
+		defer timer.Stop()
+	}
+	result := readFacts(t, output, known)
+	err = command.Wait()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL {
+		result.killed = true
+	} else if err != nil {
+		t.Fatalf("child: %v", err)
+	}
+	return result
+}
+
+func readFacts(t testing.TB, output io.Reader, known outcome) outcome {
+	t.Helper()
+	o := outcome{must: map[string]bool{}, may: map[string]bool{}}
+	for name, there := range known.must {
+		o.must[name] = there
+	}
+	for name := range known.may {
+		o.may[name] = true
+	}
+	lines := bufio.NewScanner(output)
+	for lines.Scan() {
+		var f fact
+		if err := json.Unmarshal(lines.Bytes(), &f); err != nil {
+			t.Fatalf("child said %q", lines.Text())
+		}
+		if f.Done {
+			delete(o.may, f.Name)
+			o.must[f.Name] = f.Op == "create"
+		} else {
+			delete(o.must, f.Name)
+			o.may[f.Name] = true
+		}
+	}
+	return o
+}
+
+// check compares a pool that was opened again with what was acknowledged.
+func (o outcome) check(t testing.TB, p *thinpool.Pool) {
+	t.Helper()
+	there := map[string]bool{}
+	for _, v := range p.Volumes() {
+		there[v.Name] = true
+		if _, known := o.must[v.Name]; !known && !o.may[v.Name] {
+			t.Errorf("volume %s was never asked for", v.Name)
+		}
+	}
+	for name, must := range o.must {
+		if there[name] != must {
+			t.Errorf("volume %s is there: %t; acknowledged was %t", name, there[name], must)
+		}
+	}
+}

@@ -1,0 +1,95 @@
+//go:build kernel
+
+package thinpool_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/csi-dm/csi-dm/pkg/devicemapper"
+	"github.com/csi-dm/csi-dm/pkg/thinpool"
+	"github.com/csi-dm/csi-dm/test/kerneltest"
+)
+
+// TestKilledAtFailpoints kills the process at every failpoint and opens the pool again: what was acknowledged holds, the
+// pool holds no thin device that the registry does not know, and every volume mounts.
+func TestKilledAtFailpoints(t *testing.T) {
+	for _, name := range thinpool.Failpoints() {
+		t.Run(strings.ReplaceAll(name, " ", "-"), func(t *testing.T) {
+			kerneltest.CheckClean(t)
+			dm, config := client(t), configOn(kerneltest.Disk(t, gib), kerneltest.Disk(t, 256*mib))
+			var known outcome
+			if strings.HasPrefix(name, "recover:") {
+				// Give recovery something to do: intents of volumes and of a base.
+				for _, before := range []string{"base: intent durable", "delete: intent durable", "create: thin device made"} {
+					if known = runChild(t, childJob{Config: config, Script: "life", Failpoint: before}, known, 0); !known.killed {
+						t.Fatalf("the child did not come to %q", before)
+					}
+				}
+			}
+			result := runChild(t, childJob{Config: config, Script: "life", Failpoint: name}, known, 0)
+			if !result.killed {
+				t.Fatalf("the child did not come to %q", name)
+			}
+			recovered(t, dm, config, result)
+		})
+	}
+}
+
+// TestKilledUnderLoad kills the process at random moments under a load from many goroutines, one pool through.
+func TestKilledUnderLoad(t *testing.T) {
+	kerneltest.CheckClean(t)
+	dm, config := client(t), configOn(kerneltest.MachineDisk(t))
+	config.OverprovisionMilli = 100_000
+	rounds := 8
+	if testing.Short() {
+		rounds = 3
+	}
+	var known outcome
+	operations := 0
+	for round := range rounds {
+		known = runChild(t, childJob{Config: config, Script: "load", Seed: uint64(round)}, known, time.Duration(400+250*round)*time.Millisecond)
+		if !known.killed {
+			t.Fatal("the child was not killed")
+		}
+		operations += len(known.must)
+		recovered(t, dm, config, known)
+		if t.Failed() {
+			t.Fatalf("round %d", round)
+		}
+	}
+	t.Logf("%d operations were acknowledged before %d kills", operations, rounds)
+	if operations < 100 {
+		t.Errorf("only %d operations were acknowledged in all: the test shows little", operations)
+	}
+}
+
+// recovered opens a pool that a child has left, checks and works with it, and shuts it down.
+func recovered(t *testing.T, dm *devicemapper.Client, config thinpool.Config, result outcome) {
+	t.Helper()
+	ctx := testContext(t)
+	p, err := thinpool.Open(ctx, dm, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	result.check(t, p)
+	checkIDs(t, dm, p)
+	for i, v := range p.Volumes() {
+		path := activate(t, p, v.Name)
+		if i < 8 {
+			mounted(t, path, v.Format.Type, func(string) {})
+		}
+		deactivate(t, p, v.Name)
+	}
+	spec := ext4("afterwards", 32*mib)
+	create(t, p, spec)
+	if err := p.DeleteVolume(ctx, spec.Name); err != nil {
+		t.Error(err)
+	}
+	// Open again: what the first recovery decided is durable.
+	closed(t, p)
+	p = get(thinpool.Open(ctx, dm, config))(t)
+	result.check(t, p)
+	finish(t, dm, p)
+}
