@@ -18,10 +18,11 @@ const (
 
 // Deployment is csi-dm in a lab's cluster.
 type Deployment struct {
-	cluster *cluster.Cluster
-	source  string
-	images  Images
-	report  func(step string, took time.Duration)
+	cluster  *cluster.Cluster
+	source   string
+	images   Images
+	archives archives
+	progress io.Writer
 }
 
 // New prepares a deployment from the work tree that the process runs in. Each step that took time is written to progress.
@@ -30,10 +31,7 @@ func New(ctx context.Context, c *cluster.Cluster, progress io.Writer) (*Deployme
 	if err != nil {
 		return nil, err
 	}
-	report := func(step string, took time.Duration) {
-		fmt.Fprintf(progress, "%-52s %6.1f s\n", step, took.Seconds())
-	}
-	return &Deployment{cluster: c, source: source, report: report}, nil
+	return &Deployment{cluster: c, source: source, progress: progress}, nil
 }
 
 // Ensure makes the cluster run the driver of the work tree with a pool on each node, and returns once all of it is ready.
@@ -53,7 +51,7 @@ func (d *Deployment) Ensure(ctx context.Context) error {
 		if err := step.run(ctx); err != nil {
 			return fmt.Errorf("%s: %w", step.name, err)
 		}
-		d.report(step.name, time.Since(start))
+		fmt.Fprintf(d.progress, "%-40s %6.1f s\n", step.name, time.Since(start).Seconds())
 	}
 	return nil
 }
