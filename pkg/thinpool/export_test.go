@@ -14,3 +14,10 @@ func Failpoints() []string {
 
 // SetMaximumBases changes how many bases a pool keeps.
 func SetMaximumBases(n int) { maximumBases = n }
+
+// Config is the configuration that the pool was opened with.
+func (p *Pool) Config() Config {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	return p.config
+}

@@ -246,3 +246,5 @@ func stat(t testing.TB, path string) unix.Stat_t {
 	}
 	return s
 }
+
+func itoa(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
