@@ -48,10 +48,10 @@ var number = regexp.MustCompile(`^(0|[1-9][0-9]{0,9})$`)
 // power cut (nobarrier, norecovery), and init_itable, which would write hundreds of MiB into every new volume.
 var parameterOptions = map[Type]map[string]*regexp.Regexp{
 	Ext4: {
-		"discard": nil, "nodiscard": nil, "acl": nil, "noacl": nil, "user_xattr": nil, "nouser_xattr": nil,
+		"discard": nil, "nodiscard": nil, "acl": nil, "user_xattr": nil,
 		"delalloc": nil, "nodelalloc": nil, "auto_da_alloc": nil, "noauto_da_alloc": nil, "journal_checksum": nil,
 		"dioread_lock": nil, "dioread_nolock": nil, "block_validity": nil, "noblock_validity": nil, "noinit_itable": nil,
-		"grpid": nil, "nogrpid": nil, "usrquota": nil, "grpquota": nil, "prjquota": nil,
+		"grpid": nil, "nogrpid": nil,
 		"commit": number, "stripe": number, "min_batch_time": number, "max_batch_time": number, "max_dir_size_kb": number,
 		"inode_readahead_blks": number, "resuid": number, "resgid": number,
 		"data":           oneOf("ordered", "writeback", "journal"),
@@ -62,7 +62,6 @@ var parameterOptions = map[Type]map[string]*regexp.Regexp{
 		"discard": nil, "nodiscard": nil, "inode32": nil, "inode64": nil, "largeio": nil, "nolargeio": nil, "swalloc": nil,
 		"noalign": nil, "filestreams": nil, "wsync": nil, "nouuid": nil, "grpid": nil, "nogrpid": nil,
 		"usrquota": nil, "grpquota": nil, "prjquota": nil,
-		"sunit": number, "swidth": number,
 		"logbufs":   oneOf("[2-8]"),
 		"logbsize":  oneOf("32k", "64k", "128k", "256k", "32768", "65536", "131072", "262144"),
 		"allocsize": oneOf("[1-9][0-9]{0,9}[kmg]?"),
