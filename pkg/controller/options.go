@@ -6,6 +6,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/validation"
 
@@ -30,6 +31,8 @@ type Options struct {
 	NodeGonePeriod time.Duration
 	// PoolsFile holds ThinPools to be applied at the start, or is empty.
 	PoolsFile string
+	// Kubeconfig is empty inside a cluster.
+	Kubeconfig string
 	// APIQPS and APIBurst bound the requests to the API server per second.
 	APIQPS   float32
 	APIBurst int
@@ -47,6 +50,21 @@ func DefaultOptions() Options {
 		APIQPS:         500,
 		APIBurst:       1000,
 	}
+}
+
+// AddFlags adds the flags; their defaults are what o holds.
+func (o *Options) AddFlags(flags *pflag.FlagSet) {
+	flags.StringVar(&o.Endpoint, "endpoint", o.Endpoint, "where the CSI service is served: unix:// and an absolute path")
+	flags.StringVar(&o.HTTPEndpoint, "http-endpoint", o.HTTPEndpoint, "TCP address for /healthz, /readyz and /metrics; empty for none")
+	flags.StringVar(&o.Namespace, "namespace", o.Namespace, "the controller's namespace (default: $POD_NAMESPACE)")
+	flags.StringVar(&o.AgentSelector, "agent-selector", o.AgentSelector, "label selector of the node agents' pods in the namespace")
+	flags.BoolVar(&o.LeaderElection, "leader-election", o.LeaderElection, "elect a leader among the replicas")
+	flags.DurationVar(&o.CreateTimeout, "create-timeout", o.CreateTimeout, "how long CreateVolume waits for a node; csi-provisioner's --timeout must be longer")
+	flags.DurationVar(&o.NodeGonePeriod, "node-gone-period", o.NodeGonePeriod, "how long a deleted volume of a node that does not exist is kept for the node to come back")
+	flags.StringVar(&o.PoolsFile, "pools-file", o.PoolsFile, "YAML list of ThinPools (name, spec) to be applied at the start")
+	flags.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "how to reach the API server; empty inside a cluster")
+	flags.Float32Var(&o.APIQPS, "kube-api-qps", o.APIQPS, "requests to the API server per second")
+	flags.IntVar(&o.APIBurst, "kube-api-burst", o.APIBurst, "requests to the API server in a burst")
 }
 
 // Validate names every option that is not acceptable.
