@@ -27,9 +27,16 @@ const (
 	goVersion = "go1.26"
 )
 
+// debianKey and goKey name the bases by what they are made of.
+const debianKey = "localhost/csi-dm-debian:" + debianSuite + "-" + debianVersion
+
+func goKey() string {
+	return "localhost/csi-dm-golang:" + runtime.Version() + "-" + debianSuite + "-" + debianVersion
+}
+
 // debian sees to it that the store has the base image Debian, made of Debian's essential packages and apt.
 func (b *Builder) debian(ctx context.Context) error {
-	key := "localhost/csi-dm-debian:" + debianSuite + "-" + debianVersion
+	key := debianKey
 	if b.has(ctx, key) && b.has(ctx, Debian) {
 		return nil
 	}
@@ -82,7 +89,7 @@ func (b *Builder) golang(ctx context.Context) error {
 	if version != goVersion && !strings.HasPrefix(version, goVersion+".") {
 		return fmt.Errorf("%s is to be made of this machine's Go, which is %s", Go, version)
 	}
-	key := "localhost/csi-dm-golang:" + version + "-" + debianSuite + "-" + debianVersion
+	key := goKey()
 	if b.has(ctx, key) && b.has(ctx, Go) {
 		return nil
 	}

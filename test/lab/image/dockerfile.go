@@ -103,7 +103,7 @@ func (b *Builder) Product(ctx context.Context, product Product) (controller, nod
 	if err != nil {
 		return "", "", err
 	}
-	archives := make([]string, 0, 2)
+	archives, built := make([]string, 0, 2), false
 	for _, image := range []struct{ target, reference string }{{"controller", product.Controller}, {"node", product.Node}} {
 		build.Target, build.Reference = image.target, image.reference
 		sum := sha256.Sum256([]byte(key + image.target + image.reference + fmt.Sprint(product.Inside) + debianVersion))
@@ -112,8 +112,14 @@ func (b *Builder) Product(ctx context.Context, product Product) (controller, nod
 			if err := b.product(ctx, product, build, file); err != nil {
 				return "", "", err
 			}
+			built = true
 		}
 		archives = append(archives, file)
+	}
+	if built {
+		if err := b.prune(ctx, product.Controller, product.Node); err != nil {
+			return "", "", err
+		}
 	}
 	return archives[0], archives[1], nil
 }

@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -69,9 +70,8 @@ func TestProduct(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			builder := NewBuilder(testCache(t), func(line string) { t.Log(line) })
 			product := Product{
-				Source: source, Version: "v9.8.7-" + t.Name(), Controller: "csi-dm.local/stand-in-controller:test", Node: "csi-dm.local/stand-in-node:test", Inside: inside,
+				Source: source, Version: fmt.Sprintf("v0.0.%d", time.Now().UnixNano()), Controller: "csi-dm.local/stand-in-controller:test", Node: "csi-dm.local/stand-in-node:test", Inside: inside,
 			}
-			product.Version = strings.NewReplacer("/", "-", "_", "-").Replace(product.Version)
 			controller, node, err := builder.Product(ctx, product)
 			if err != nil {
 				t.Fatal(err)
@@ -96,8 +96,34 @@ func TestProduct(t *testing.T) {
 				t.Errorf("the same product is %s, was %s, %v", again, controller, err)
 			}
 			t.Logf("unchanged: %s", time.Since(start).Round(10*time.Millisecond))
+			if inside {
+				return
+			}
+			// The store does not grow with each binary.
+			before := images(t, builder)
+			product.Version += "-next"
+			if _, _, err := builder.Product(ctx, product); err != nil {
+				t.Fatal(err)
+			}
+			if after := images(t, builder); after > before {
+				t.Errorf("the store has %d images after one more build, had %d", after, before)
+			}
 		})
 	}
+}
+
+// images counts the images of the store, those of single steps included.
+func images(t *testing.T, builder *Builder) int {
+	t.Helper()
+	output, err := builder.output(t.Context(), "images", "--all", "--quiet")
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := len(strings.Fields(output))
+	if count == 0 {
+		t.Fatal("the store has no images")
+	}
+	return count
 }
 
 // imageFiles returns the contents, or names for links, of all files of an archive's layers.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,6 +70,12 @@ func (b *Builder) policy() string { return filepath.Join(b.folder, "policy.json"
 
 // buildah runs a command of buildah on the store and returns the last line of its output, which is an id for most.
 func (b *Builder) buildah(ctx context.Context, command string, arguments ...string) (string, error) {
+	output, err := b.output(ctx, command, arguments...)
+	return lastLines(output, 1), err
+}
+
+// output runs a command of buildah on the store and returns what it prints.
+func (b *Builder) output(ctx context.Context, command string, arguments ...string) (string, error) {
 	global := []string{"--storage-driver", "vfs", "--root", filepath.Join(b.folder, "root"), "--runroot", filepath.Join(b.folder, "run"), command}
 	switch command {
 	case "from", "commit", "build", "push":
@@ -81,7 +88,31 @@ func (b *Builder) buildah(ctx context.Context, command string, arguments ...stri
 	if err := process.Run(); err != nil {
 		return "", fmt.Errorf("buildah %s: %w: %s", command, err, lastLines(output.String()+complaints.String(), 10))
 	}
-	return lastLines(output.String(), 1), nil
+	return output.String(), nil
+}
+
+// prune removes all images but the bases and those of these names, together with the steps that led to nothing else: the
+// store keeps a full copy of the files for each step.
+func (b *Builder) prune(ctx context.Context, keep ...string) error {
+	// Those of a build that was interrupted hold on to images. Nobody else builds: the store is locked.
+	if _, err := b.output(ctx, "rm", "--all"); err != nil {
+		return err
+	}
+	names, err := b.output(ctx, "images", "--format", "{{.Name}}:{{.Tag}}")
+	if err != nil {
+		return err
+	}
+	keep = append(keep, Debian, Go, debianKey, goKey())
+	for _, name := range strings.Fields(names) {
+		if slices.Contains(keep, name) || strings.Contains(name, "<none>") {
+			continue
+		}
+		if _, err := b.output(ctx, "rmi", name); err != nil {
+			return err
+		}
+	}
+	_, err = b.output(ctx, "rmi", "--prune")
+	return err
 }
 
 // has tells whether the store has an image of that name.
