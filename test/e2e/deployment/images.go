@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -59,8 +60,13 @@ func (d *Deployment) buildImages(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("split %s: %w", node, err)
 	}
+	// The builder keeps one archive of a kind, and another process may build.
+	control := filepath.Join(cache, "e2e", "controller.tar")
+	if err := errors.Join(os.RemoveAll(control), os.Link(controller, control)); err != nil {
+		return err
+	}
 	repository, tag, _ := strings.Cut(split.BaseReference, ":")
-	d.archives = archives{base: Image{repository, tag}, baseFile: split.Base, node: split.Top, control: controller}
+	d.archives = archives{base: Image{repository, tag}, baseFile: split.Base, node: split.Top, control: control}
 	return nil
 }
 
