@@ -16,8 +16,8 @@ const controlPath = "/dev/mapper/control"
 // concurrent use; calls for different devices do not wait for one another in
 // this package.
 type Client struct {
-	file    *os.File
-	control syscall.RawConn
+	file  *os.File
+	ioctl ioctlFunc
 }
 
 // Open opens /dev/mapper/control, which takes CAP_SYS_ADMIN to be of use, and
@@ -31,11 +31,10 @@ func Open() (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("device mapper: %w", err)
 	}
-	control, err := file.SyscallConn()
+	c, err := newClient(file)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("device mapper: %w", err), file.Close())
+		return nil, err
 	}
-	c := &Client{file: file, control: control}
 	version, err := c.version()
 	if err == nil && version.Less(MinimumVersion) {
 		err = &UnsupportedError{What: "device-mapper interface", Have: version, Want: MinimumVersion}
@@ -44,6 +43,15 @@ func Open() (*Client, error) {
 		return nil, errors.Join(err, file.Close())
 	}
 	return c, nil
+}
+
+// newClient takes file over, also where it fails.
+func newClient(file *os.File) (*Client, error) {
+	control, err := file.SyscallConn()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("device mapper: %w", err), file.Close())
+	}
+	return &Client{file: file, ioctl: ioctlOn(control)}, nil
 }
 
 // Close closes the control node. Calls that have begun complete; later ones

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -50,7 +51,10 @@ func (c *Client) Wait(ctx context.Context, ref Ref, seen uint32) (uint32, error)
 // watch is an open control node of its own: the kernel keeps per open file
 // which events it has seen (struct dm_file in drivers/md/dm-ioctl.c), and the
 // Go runtime's poller waits for it to become readable.
-type watch struct{ client *Client }
+type watch struct {
+	client  *Client
+	control syscall.RawConn
+}
 
 func openWatch() (*watch, error) {
 	// O_NONBLOCK is what makes os.NewFile hand the descriptor to the poller.
@@ -59,11 +63,15 @@ func openWatch() (*watch, error) {
 		return nil, fmt.Errorf("device mapper: open %s: %w", controlPath, err)
 	}
 	file := os.NewFile(uintptr(fd), controlPath)
+	client, err := newClient(file)
+	if err != nil {
+		return nil, err
+	}
 	control, err := file.SyscallConn()
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("device mapper: %w", err), file.Close())
 	}
-	return &watch{client: &Client{file: file, control: control}}, nil
+	return &watch{client: client, control: control}, nil
 }
 
 func (w *watch) close() { _ = w.client.file.Close() }
@@ -81,7 +89,7 @@ func (w *watch) wait(ctx context.Context) error {
 		defer close(ended)
 		_ = w.client.file.SetReadDeadline(time.Unix(1, 0))
 	})
-	err := w.client.control.Read(func(fd uintptr) bool { return readable(int(fd)) })
+	err := w.control.Read(func(fd uintptr) bool { return readable(int(fd)) })
 	if !stop() {
 		<-ended
 		return context.Cause(ctx)

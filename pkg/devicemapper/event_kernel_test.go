@@ -8,8 +8,12 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/go-logr/logr/funcr"
+	"k8s.io/klog/v2"
 
 	"github.com/csi-dm/csi-dm/pkg/devicemapper"
 )
@@ -98,8 +102,10 @@ func TestWaitWakesOnItsOwnEvent(t *testing.T) {
 		err    error
 	}
 	woken := make(chan outcome, 1)
+	var ioctls atomic.Int64
+	count := funcr.New(func(_, _ string) { ioctls.Add(1) }, funcr.Options{Verbosity: 5})
 	go func() {
-		number, err := c.Wait(ctx, mine, seen)
+		number, err := c.Wait(klog.NewContext(ctx, count), mine, seen)
 		woken <- outcome{number, err}
 	}()
 	for range 20 {
@@ -108,7 +114,11 @@ func TestWaitWakesOnItsOwnEvent(t *testing.T) {
 	select {
 	case o := <-woken:
 		t.Fatalf("woken by another device: %+v", o)
-	case <-time.After(50 * time.Millisecond):
+	case <-time.After(100 * time.Millisecond):
+	}
+	// Two for each of the others' events, and as many to begin with.
+	if got := ioctls.Load(); got > 2*20+10 {
+		t.Errorf("%d ioctls to let 20 events pass", got)
 	}
 	mine.raise(ctx, t, c)
 	o := <-woken

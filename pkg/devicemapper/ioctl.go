@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"syscall"
 	"time"
 	"unsafe"
 
@@ -42,10 +43,9 @@ func (r response) device() Device {
 }
 
 // call makes the ioctl. It looks at ctx before it begins and between retries;
-// the kernel cannot be made to give up an ioctl that has begun. A signal ends
-// some of them early with EINTR and nothing done (suspend waits for I/O
-// interruptibly), and the Go runtime sends signals of its own: those are
-// begun again.
+// the kernel cannot be made to give up an ioctl that has begun. A signal, and
+// the Go runtime sends some of its own, interrupts those that wait for I/O
+// with nothing done: newer kernels begin them again, older ones return EINTR.
 func (c *Client) call(ctx context.Context, r request) (response, error) {
 	room := max(r.room, len(r.payload))
 	for {
@@ -133,15 +133,21 @@ func (r request) trace(ctx context.Context, began time.Time, errno unix.Errno) {
 	}
 }
 
-// ioctl runs one ioctl on the control node, which stays open until it is
-// through even if the client is closed meanwhile.
-func (c *Client) ioctl(command uint, b buffer) (result uintptr, errno unix.Errno, err error) {
-	err = c.control.Control(func(fd uintptr) {
-		//nolint:gosec // converted within the call, as unsafe.Pointer's rules want it
-		result, _, errno = unix.Syscall(unix.SYS_IOCTL, fd, uintptr(command), uintptr(unsafe.Pointer(&b[0])))
-	})
-	if err != nil {
-		err = os.ErrClosed
+// ioctlFunc makes one ioctl. err is about the control node, errno the
+// kernel's; result is what the kernel returned in their absence.
+type ioctlFunc func(command uint, b buffer) (result uintptr, errno unix.Errno, err error)
+
+// ioctlOn returns the ioctlFunc of an open control node. The node stays open
+// until a call is through, even if it is closed meanwhile.
+func ioctlOn(control syscall.RawConn) ioctlFunc {
+	return func(command uint, b buffer) (result uintptr, errno unix.Errno, err error) {
+		err = control.Control(func(fd uintptr) {
+			//nolint:gosec // converted within the call, as unsafe.Pointer's rules want it
+			result, _, errno = unix.Syscall(unix.SYS_IOCTL, fd, uintptr(command), uintptr(unsafe.Pointer(&b[0])))
+		})
+		if err != nil {
+			err = os.ErrClosed
+		}
+		return result, errno, err
 	}
-	return result, errno, err
 }

@@ -211,6 +211,14 @@ func TestPoolDoesNotShrink(t *testing.T) {
 	if err := c.Resume(ctx, p); err != nil {
 		t.Errorf("resume with the old size: %v", err)
 	}
+	if _, err := c.Remove(ctx, p, devicemapper.RemoveOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := c.Activate(ctx, "shrunk", "", shrunk.table())
+	expectRefusal(t, "activation with a smaller size", err, syscall.EINVAL, nil)
+	if _, err := c.Info(ctx, devicemapper.Name("shrunk")); !errors.Is(err, devicemapper.ErrNotExist) {
+		t.Errorf("the device was left: %v", err)
+	}
 }
 
 // Status leaves the pool uncommitted unless it is told to flush.
