@@ -58,11 +58,11 @@ type PoolSettings struct {
 	// +optional
 	MinFreeSpace string `json:"minFreeSpace,omitempty"`
 
-	// How many times the pool's space may be promised to volumes, from 1 to 100. With 1, no volume without snapshots ever
-	// meets a full pool.
+	// How many times the pool's space may be promised to volumes, from 1 to 100: 1.5, or 1500m, as Go programs write it. With
+	// 1, no volume without snapshots ever meets a full pool.
 	// +kubebuilder:default="1"
 	// +kubebuilder:validation:XIntOrString
-	// +kubebuilder:validation:Pattern=`^[0-9]{1,3}(\.[0-9]{1,3})?$`
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,3}(\.[0-9]{1,3})?|[0-9]{1,6}m)$`
 	// +optional
 	Overprovision *resource.Quantity `json:"overprovision,omitempty"`
 

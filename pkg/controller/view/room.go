@@ -89,6 +89,9 @@ func (v *View) obstacle(ctx context.Context, part *v1alpha1.NodeThinPool) (strin
 	} else if err != nil {
 		return "", err
 	}
+	if pool.DeletionTimestamp != nil {
+		return fmt.Sprintf("pool %q is being deleted", pool.Name), nil
+	}
 	owns, err := v.Owns(ctx, &pool, part.Spec.NodeName, true)
 	var badSelector *SelectorError
 	if errors.As(err, &badSelector) {
