@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -56,4 +57,17 @@ func await(t *testing.T, what string, missing func(context.Context) string) time
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
+}
+
+// crd is a CustomResourceDefinition by name.
+func crd(name string) *unstructured.Unstructured {
+	object := &unstructured.Unstructured{}
+	object.SetAPIVersion("apiextensions.k8s.io/v1")
+	object.SetKind("CustomResourceDefinition")
+	object.SetName(name)
+	return object
+}
+
+func nestedStrings(object *unstructured.Unstructured, path ...string) ([]string, bool, error) {
+	return unstructured.NestedStringSlice(object.Object, path...)
 }

@@ -33,6 +33,7 @@ var suite struct {
 	// Client has an admin's rights.
 	client.WithWatch
 	auditLog   string
+	tools      *toolchain.Toolchain
 	helm       string
 	repository string
 }
@@ -67,7 +68,12 @@ func run(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer os.RemoveAll(folder)
-	environment, err := startServer(tools, folder)
+	suite.tools = tools
+	suite.auditLog = filepath.Join(folder, "audit.log")
+	environment, err := startServer(folder, envtest.CRDInstallOptions{
+		Paths:              []string{filepath.Join(suite.repository, "charts", "csi-dm", "templates", "crds")},
+		ErrorIfPathMissing: true,
+	})
 	if err != nil {
 		return 1, err
 	}
@@ -91,12 +97,12 @@ func run(m *testing.M) (code int, err error) {
 	return m.Run(), nil
 }
 
-// startServer starts etcd and kube-apiserver on loopback, with an audit log that has every write, and installs the kinds.
-func startServer(tools *toolchain.Toolchain, folder string) (*envtest.Environment, error) {
+// startServer starts etcd and kube-apiserver on loopback, with an audit log in folder that has every write, and installs kinds.
+func startServer(folder string, kinds envtest.CRDInstallOptions) (*envtest.Environment, error) {
 	// The multi-call binary is what it is called.
 	program := func(name string) (string, error) {
 		path := filepath.Join(folder, name)
-		return path, os.Symlink(tools.Program("kubernetes", "kubernetes"), path)
+		return path, os.Symlink(suite.tools.Program("kubernetes", "kubernetes"), path)
 	}
 	server, err := program("kube-apiserver")
 	if err != nil {
@@ -110,18 +116,11 @@ func startServer(tools *toolchain.Toolchain, folder string) (*envtest.Environmen
 	if err := os.WriteFile(policy, []byte(auditPolicy), 0o600); err != nil {
 		return nil, err
 	}
-	suite.auditLog = filepath.Join(folder, "audit.log")
-	environment := &envtest.Environment{
-		CRDInstallOptions: envtest.CRDInstallOptions{
-			Paths:              []string{filepath.Join(suite.repository, "charts", "csi-dm", "templates", "crds")},
-			ErrorIfPathMissing: true,
-		},
-		ControlPlaneStartTimeout: time.Minute,
-	}
+	environment := &envtest.Environment{CRDInstallOptions: kinds, ControlPlaneStartTimeout: time.Minute}
 	environment.ControlPlane.GetAPIServer().Path = server
 	environment.ControlPlane.GetAPIServer().Configure().
 		Append("audit-policy-file", policy).
-		Append("audit-log-path", suite.auditLog).
+		Append("audit-log-path", filepath.Join(folder, "audit.log")).
 		Append("allow-privileged", "true")
 	environment.ControlPlane.Etcd = &envtest.Etcd{Path: etcd}
 	if _, err := environment.Start(); err != nil {
