@@ -143,3 +143,24 @@ func TestTargetVersionOfOldKernel(t *testing.T) {
 		t.Errorf("thin-pool %v, %v", v, err)
 	}
 }
+
+// Whoever had the device open may close it just before its removal is
+// deferred; then the kernel removes it at once and clears the flag.
+func TestDeferredRemovalReportsWhatTheKernelDid(t *testing.T) {
+	for _, deferred := range []bool{true, false} {
+		c := &Client{ioctl: func(_ uint, b buffer) (uintptr, unix.Errno, error) {
+			h := b.header()
+			if h.Flags&unix.DM_DEFERRED_REMOVE == 0 {
+				return 0, unix.EBUSY, nil
+			}
+			if !deferred {
+				h.Flags &^= unix.DM_DEFERRED_REMOVE
+			}
+			return 0, 0, nil
+		}}
+		got, err := c.Remove(t.Context(), Name("x"), RemoveOptions{BusyTimeout: -1, Deferred: true})
+		if err != nil || got != deferred {
+			t.Errorf("deferred %v, %v, want %v", got, err, deferred)
+		}
+	}
+}
