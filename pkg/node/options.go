@@ -64,7 +64,7 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.HTTPEndpoint, "http-endpoint", o.HTTPEndpoint, "TCP address for /healthz, /readyz and /metrics; empty for none")
 	flags.StringVar(&o.KubeletDirectory, "kubelet-dir", o.KubeletDirectory, "kubelet's root directory, at the same path as on the host")
 	flags.StringVar(&o.StateDirectory, "state-dir", o.StateDirectory, "directory for what must outlive a boot of the node")
-	flags.StringVar(&o.RunDirectory, "run-dir", o.RunDirectory, "directory for what need not; no other mount namespace may share mounts below it")
+	flags.StringVar(&o.RunDirectory, "run-dir", o.RunDirectory, "directory for what need not: the admin's socket, the lock of the node")
 	flags.StringVar(&o.LoopbackDirectory, "loopback-dir", o.LoopbackDirectory, "directory for the files of loopback pools; empty: there can be none")
 	flags.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "how to reach the API server; empty inside a cluster")
 	flags.Int64Var(&o.MaximumVolumes, "max-volumes-per-node", o.MaximumVolumes, "volumes that the scheduler may put on the node; 0 for no limit")

@@ -91,7 +91,7 @@ func serve(parent context.Context, options Options, api *rest.Config, set *pools
 	nodeAgent, err := agent.New(ctx, agent.Config{
 		NodeName: options.NodeID, API: api, Pools: set,
 		StateFile:    filepath.Join(options.StateDirectory, "pools.json"),
-		RunDirectory: options.RunDirectory, LoopbackDirectory: options.LoopbackDirectory,
+		LoopbackDirectory: options.LoopbackDirectory,
 	})
 	if err != nil {
 		return err

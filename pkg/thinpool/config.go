@@ -23,10 +23,6 @@ type Config struct {
 
 	// Whether blocks that are given back are discarded on the devices below.
 	DiscardPassdown bool
-
-	// Directory below which the registry's file system is mounted while the pool is open. It must not be shared with
-	// another mount namespace: a mount that leaks keeps the pool busy.
-	RunDirectory string
 }
 
 // Source is what a pool is made of. Exactly one of Devices and Loopback is set.
@@ -35,7 +31,7 @@ type Source struct {
 	Devices []string
 	// Signatures that may be removed from Devices, by the name that the refusal gave.
 	Force []string
-	// A sparse file behind a loop device.
+	// A sparse file behind a loop device, which is made when there is none.
 	Loopback *Loopback
 }
 

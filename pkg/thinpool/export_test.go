@@ -21,3 +21,14 @@ func (p *Pool) Config() Config {
 	defer p.mutex.Unlock()
 	return p.config
 }
+
+// BaseOf gives the thin id of the base that a spec's volumes are snapshots of.
+func (p *Pool) BaseOf(spec VolumeSpec) (uint32, bool) {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	b, ok := p.bases[keyOf(recordOf(spec.Format), spec.Size)]
+	if !ok {
+		return 0, false
+	}
+	return b.record.ThinID, b.ready
+}

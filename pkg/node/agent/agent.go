@@ -21,8 +21,6 @@ type Config struct {
 	Pools *pools.Set
 	// StateFile remembers the pools' settings, on storage that outlives the process and the node's boot.
 	StateFile string
-	// RunDirectory is where open pools keep what is gone after a boot.
-	RunDirectory string
 	// LoopbackDirectory is where the files of loopback pools lie. Empty: there can be none.
 	LoopbackDirectory string
 }
@@ -59,7 +57,7 @@ func New(ctx context.Context, config Config) (*Agent, error) {
 	a.volumes = &volumeReconciler{nodeName: config.NodeName, client: client, pools: config.Pools, queue: &eventQueue{}}
 	a.pools = &poolReconciler{
 		nodeName: config.NodeName, client: client, pools: config.Pools, remembered: remembered,
-		directories: directories{run: config.RunDirectory, loopback: config.LoopbackDirectory},
+		directories: directories{loopback: config.LoopbackDirectory},
 		queue:       &eventQueue{}, volumes: a.volumes.queue,
 	}
 	a.volumes.refreshPool = a.pools.refresh

@@ -15,7 +15,7 @@ import (
 
 // directories are where pools keep files on the node.
 type directories struct {
-	run, loopback string
+	loopback string
 }
 
 // Defaults of the API, for settings that were written before a default existed.
@@ -49,7 +49,6 @@ func (d directories) config(poolName string, settings v1alpha1.PoolSettings) (th
 		OverprovisionMilli: defaultOverprovision,
 		ErrorIfNoSpace:     settings.WhenFull != v1alpha1.WhenFullWait,
 		DiscardPassdown:    settings.DiscardOnDelete == nil || *settings.DiscardOnDelete,
-		RunDirectory:       filepath.Join(d.run, "pools", poolName),
 	}
 	if settings.Overprovision != nil {
 		config.OverprovisionMilli = settings.Overprovision.MilliValue()

@@ -62,7 +62,7 @@ func newFixture(t *testing.T) *fixture {
 	})
 	f := &fixture{t: t, kubelet: kubelet, dm: dm, config: thinpool.Config{
 		Name: poolName, BlockSize: 64 << 10, MinFreePercent: 0, OverprovisionMilli: 100_000, ErrorIfNoSpace: true, DiscardPassdown: true,
-		Source: thinpool.Source{Devices: []string{kerneltest.Disk(t, 2*gib)}}, RunDirectory: filepath.Join(kubelet, "run"),
+		Source: thinpool.Source{Devices: []string{kerneltest.Disk(t, 2*gib)}},
 	}}
 	f.start()
 	t.Cleanup(func() {

@@ -1,0 +1,56 @@
+// Package thinpool keeps volumes in a thin pool of the kernel's device mapper: block devices of any size that take space
+// only as they are written, each made in milliseconds as a copy-on-write snapshot of a file system that was formatted
+// beforehand. It makes the pool, carries its volumes through crashes, and knows nothing of Kubernetes or CSI.
+//
+// # In use
+//
+// [Open] makes or reopens the pool that a [Config] describes. [Pool.CreateVolume] and [Pool.DeleteVolume] are durable
+// when they return; [Pool.Activate] gives a volume's block device, to be mounted by whoever wants it, and
+// [Pool.Deactivate] takes it back. [Pool.Status] says how the pool is, and [Pool.Watch] when that may have changed.
+// [Pool.Close] leaves the kernel's devices as they are, so that mounted volumes notice nothing of a restart;
+// [Pool.Shutdown] removes them. Every call is idempotent and safe to repeat after any failure, a crash included.
+//
+// # A tour
+//
+// Where things lie. layout.go divides the devices: a label on each, and on the first an area each for the registry, the
+// pool's metadata and a spare of the same size; the rest of all devices is data. label.go has the label's format, match.go
+// compares labels with a configuration, source.go opens and claims devices, loopback.go makes a file into one.
+//
+// What the pool knows. registryfile.go has the file system that the registry lies on, mounted by file descriptor and
+// visible to nobody; registry.go the bbolt file in it; records.go what is written there. commit.go is the one goroutine
+// that writes: requests that come together are committed together.
+//
+// How a pool comes to be. open.go leads the way: make.go makes one that is not there yet, so that a cut at any point is
+// followed by another beginning; devices.go stacks the kernel's devices or adopts those that are active; recovery.go ends
+// what an earlier process left unfinished.
+//
+// What is done with volumes. create.go, delete.go and activate.go; thin.go has the messages to the pool that they share.
+// base.go makes and evicts the formatted thin devices that volumes are snapshots of. admission.go decides who fits, by the
+// same function (package headroom) by which the cluster publishes capacity.
+//
+// # Intent, act, result
+//
+// The kernel's metadata and the registry cannot be changed together, so an operation is three steps. The intent, a record
+// of what is about to happen and to which thin id, is committed. Then the kernel is asked, and its pool's status is
+// read: a message that succeeded while its commit failed is not success. The result replaces the intent with the
+// next commit that somebody else waits for; until then the intent says as much, for whoever finds it knows from the pool
+// itself whether the act took place. So an operation costs one durable commit on its way, and often shares that.
+//
+// [Open] reads all intents and, through a metadata snapshot, all thin ids (package thinmetadata), and finishes or undoes:
+// a volume whose thin device exists is finished, as it may have been acknowledged; a base is undone unless its result is
+// there; a deletion is finished. Then pool and registry must agree, and what does not is reported and left alone.
+//
+// # What is promised
+//
+//   - Nothing that was acknowledged is lost, and nothing that was not is half there.
+//   - Nothing is formatted that ever was ready. A device that carries anything is refused, and the error says what.
+//   - Thin ids only rise, and at most one device is active on each: the kernel itself sees to that, as the id is the device's
+//     uuid.
+//   - No lock and no transaction is held across mkfs, a flush of somebody else's data, or a program's run.
+//   - A pool that fails refuses with the reason; volumes that can still be read are.
+//
+// # Errors
+//
+// Errors are [*Error] and match one of this package's sentinels with errors.Is, and the kernel's errno where the kernel
+// refused. A *FieldError names a field that is not acceptable, its value and what is allowed.
+package thinpool
