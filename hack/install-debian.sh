@@ -9,7 +9,7 @@ set -euo pipefail
 
 declare -A packages=(
 	[kernel]='user-mode-linux e2fsprogs xfsprogs dmsetup thin-provisioning-tools lvm2'
-	[lab]='user-mode-linux e2fsprogs xfsprogs dmsetup thin-provisioning-tools iproute2 iptables nftables runc busybox-static ca-certificates openssl kmod mount'
+	[lab]='user-mode-linux e2fsprogs xfsprogs dmsetup thin-provisioning-tools iproute2 iptables runc busybox-static ca-certificates kmod mount'
 	[images]='debootstrap buildah ca-certificates'
 )
 

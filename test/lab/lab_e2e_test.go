@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -159,6 +158,20 @@ func startPod(t *testing.T, name, onNode, image, script string) *corev1.Pod {
 	return pod
 }
 
+// awaitLogs waits for a pod's logs to be the wanted ones: a container is Running before its first line is written.
+func awaitLogs(t *testing.T, name, want string) {
+	t.Helper()
+	var logs []byte
+	err := wait.PollUntilContextTimeout(testContext(t), 100*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {
+		var err error
+		logs, err = client(t).CoreV1().Pods(metav1.NamespaceDefault).GetLogs(name, &corev1.PodLogOptions{}).DoRaw(ctx)
+		return string(logs) == want, err
+	})
+	if err != nil {
+		t.Errorf("pod %s: logs are %q, want %q: %v", name, logs, want, err)
+	}
+}
+
 func deletePod(t *testing.T, name string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -239,7 +252,7 @@ func TestExec(t *testing.T) {
 		t.Error("sleep returned without an error")
 	}
 	err = wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, 10*time.Second, true, func(ctx context.Context) (bool, error) {
-		result, err := n.Exec(ctx, "pgrep", "-fx", "sleep 4711")
+		result, err := n.Exec(ctx, "busybox", "pgrep", "-fx", "sleep 4711")
 		return result.ExitStatus == 1, err
 	})
 	if err != nil {
@@ -254,10 +267,7 @@ func TestPods(t *testing.T) {
 		"mkdir /www && echo 'hello from '$(hostname) >/www/index.html && echo serving && exec httpd -f -p 8080 -h /www")
 	startPod(t, "caller", "node-b", image.Busybox, "sleep 3600")
 
-	logs, err := c.CoreV1().Pods(metav1.NamespaceDefault).GetLogs("server", &corev1.PodLogOptions{}).DoRaw(ctx)
-	if err != nil || string(logs) != "serving\n" {
-		t.Errorf("logs are %q, %v", logs, err)
-	}
+	awaitLogs(t, "server", "serving\n")
 	inPod := func(script string) string {
 		t.Helper()
 		command := cluster.Command(ctx, "kubectl", "exec", "caller", "--", "sh", "-c", script)
@@ -292,12 +302,12 @@ func TestPods(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	// kube-proxy gathers changes for a second.
+	// kube-proxy gathers changes for a second. Option -T of Debian's busybox wget crashes, hence timeout.
 	url := "http://" + service.Spec.ClusterIP + "/"
-	if got := inPod("for i in 1 2 3 4 5 6 7 8 9 10; do wget -T 1 -qO- " + url + " && break; sleep 1; done"); got != want {
+	if got := inPod("for i in 1 2 3 4 5 6 7 8 9 10; do timeout 5 wget -qO- " + url + " && exit; sleep 1; done; exit 1"); got != want {
 		t.Errorf("from pod to Service: %q", got)
 	}
-	if got := output(t, node(t, "node-a"), "curl", "--silent", "--max-time", "5", url); got+"\n" != want {
+	if got := output(t, node(t, "node-a"), "timeout", "5", "busybox", "wget", "-qO-", url); got+"\n" != want {
 		t.Errorf("from node to Service: %q", got)
 	}
 	// kube-apiserver by the Service that every client library looks for.
@@ -417,7 +427,7 @@ func TestExecAtPowerCut(t *testing.T) {
 		result <- err
 	}()
 	err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, 10*time.Second, true, func(ctx context.Context) (bool, error) {
-		found, err := n.Exec(ctx, "pgrep", "-fx", "sleep 3600")
+		found, err := n.Exec(ctx, "busybox", "pgrep", "-fx", "sleep 3600")
 		return found.ExitStatus == 0, err
 	})
 	if err != nil {
@@ -478,15 +488,7 @@ func TestAddNodeAndLoadImage(t *testing.T) {
 	}
 	for i, name := range []string{"node-a", added.Name} {
 		pod := startPod(t, fmt.Sprintf("loaded-%d", i), name, reference, "echo loaded=$LOADED; sleep 3600")
-		stream, err := client(t).CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{}).Stream(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		logs, err := io.ReadAll(stream)
-		_ = stream.Close()
-		if err != nil || string(logs) != "loaded=yes\n" {
-			t.Errorf("%s: logs are %q, %v", name, logs, err)
-		}
+		awaitLogs(t, pod.Name, "loaded=yes\n")
 	}
 }
 

@@ -114,3 +114,6 @@ func startTime(pid int) (string, error) {
 }
 
 func (p Paths) processFile() string { return filepath.Join(p.Run, "process") }
+
+// lockFile is held while the lab is brought up or taken down.
+func (p Paths) lockFile() string { return p.Disks + ".lock" }

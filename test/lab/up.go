@@ -10,6 +10,7 @@ import (
 
 	"github.com/csi-dm/csi-dm/test/lab/cluster"
 	"github.com/csi-dm/csi-dm/test/lab/control"
+	"github.com/csi-dm/csi-dm/test/lab/filelock"
 	"github.com/csi-dm/csi-dm/test/lab/image"
 	"github.com/csi-dm/csi-dm/test/lab/toolchain"
 )
@@ -38,6 +39,15 @@ func Up(ctx context.Context, options Options) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
+	release, err := filelock.Acquire(ctx, paths.lockFile())
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	// Somebody else may have been faster.
+	if l, err := Attach(ctx); err == nil {
+		return l, nil
+	}
 	start := time.Now()
 	tools, err := toolchain.Build(ctx, paths.Cache, report)
 	if err != nil {
@@ -51,7 +61,7 @@ func Up(ctx context.Context, options Options) (*Lab, error) {
 		report(fmt.Sprintf("programs and images are there after %s", since.Round(100*time.Millisecond)))
 	}
 	// A lab that died on its own, with its machine for instance, left its files.
-	if err := Down(ctx); err != nil {
+	if err := remove(ctx, paths); err != nil {
 		return nil, err
 	}
 	nodes := options.Nodes
@@ -73,6 +83,16 @@ func Down(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	release, err := filelock.Acquire(ctx, paths.lockFile())
+	if err != nil {
+		return err
+	}
+	defer release()
+	return remove(ctx, paths)
+}
+
+// remove is Down for whoever has the lock.
+func remove(ctx context.Context, paths Paths) error {
 	if err := stop(ctx, paths); err != nil {
 		return err
 	}

@@ -80,11 +80,8 @@ func busyboxImage(ctx context.Context) (Image, error) {
 	}
 	files := []File{
 		{Path: "/bin/busybox", Source: busyboxProgram},
-		// Without it the C library, linked statically, loads modules for name services that are not there, and crashes.
-		{Path: "/etc/nsswitch.conf", Content: "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n"},
 		{Path: "/etc/passwd", Content: "root:x:0:0:root:/root:/bin/sh\n"},
 		{Path: "/etc/group", Content: "root:x:0:\n"},
-		{Path: "/etc/services", Content: "http 80/tcp\nhttps 443/tcp\n"},
 	}
 	for _, name := range strings.Fields(string(output)) {
 		if name != "busybox" {

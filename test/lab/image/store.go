@@ -3,7 +3,6 @@ package image
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/csi-dm/csi-dm/test/lab/filelock"
 )
 
 // Builder builds images from Dockerfiles with buildah, in a store of its own that outlives it. Builders of one store, also in
@@ -46,24 +45,7 @@ func (b *Builder) lock(ctx context.Context) (unlock func(), err error) {
 	if err := os.WriteFile(b.policy(), []byte(trustAll), 0o644); err != nil {
 		return nil, err
 	}
-	file, err := os.OpenFile(filepath.Join(b.folder, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		switch {
-		case err == nil:
-			return func() { _ = file.Close() }, nil
-		case !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR):
-			return nil, errors.Join(err, file.Close())
-		}
-		select {
-		case <-ctx.Done():
-			return nil, errors.Join(context.Cause(ctx), file.Close())
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
+	return filelock.Acquire(ctx, filepath.Join(b.folder, "lock"))
 }
 
 func (b *Builder) policy() string { return filepath.Join(b.folder, "policy.json") }
