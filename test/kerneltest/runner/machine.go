@@ -13,7 +13,6 @@ import (
 
 const (
 	diskCount = 4
-	diskSize  = 4 << 30 // bytes; the files are sparse
 	// tmpfsMagic is TMPFS_MAGIC of linux/magic.h.
 	tmpfsMagic = 0x01021994
 )
@@ -26,8 +25,11 @@ type bench struct {
 	removers  []func() error
 }
 
-// newBench makes directories and disks. Call remove in any case.
-func newBench(cache string) (*bench, error) {
+// newBench makes directories and disks of diskSize bytes. Call remove in any case.
+func newBench(cache string, diskSize int64) (*bench, error) {
+	if diskSize == 0 {
+		diskSize = DefaultDiskSize
+	}
 	result := &bench{}
 	directory, remove, err := newWorkspace(cache)
 	if err != nil {

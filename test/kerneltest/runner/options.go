@@ -26,6 +26,8 @@ type Options struct {
 	Short, Verbose bool
 	// Memory is the guest's, in bytes.
 	Memory int64
+	// DiskSize is that of each of the guest's disks, in bytes: 0 is DefaultDiskSize. The files behind them are sparse.
+	DiskSize int64
 	// Timeout is how long a package may take before its test binary ends itself; Grace how much longer before the guest is
 	// ended.
 	Timeout, Grace time.Duration
@@ -41,9 +43,10 @@ type Options struct {
 
 // Defaults of Options.
 const (
-	DefaultMemory  = 2 << 30 // bytes
-	DefaultTimeout = 5 * time.Minute
-	DefaultGrace   = 20 * time.Second
+	DefaultMemory   = 2 << 30 // bytes
+	DefaultDiskSize = 4 << 30 // bytes
+	DefaultTimeout  = 5 * time.Minute
+	DefaultGrace    = 20 * time.Second
 )
 
 // DefaultCache returns where the project keeps what can be made again: $CSI_DM_CACHE, else the user's cache directory.

@@ -26,7 +26,7 @@ func Run(ctx context.Context, options Options) (err error) {
 	if err != nil {
 		return err
 	}
-	bench, err := newBench(options.Cache)
+	bench, err := newBench(options.Cache, options.DiskSize)
 	defer func() { err = errors.Join(err, bench.remove()) }()
 	if err != nil {
 		return err

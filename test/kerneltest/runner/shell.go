@@ -21,7 +21,7 @@ func Shell(ctx context.Context, options Options) (err error) {
 			return err
 		}
 	}
-	bench, err := newBench(options.Cache)
+	bench, err := newBench(options.Cache, options.DiskSize)
 	defer func() { err = errors.Join(err, bench.remove()) }()
 	if err != nil {
 		return err
