@@ -19,8 +19,10 @@ const (
 
 	registryArea = 64 << 20 // bytes
 
-	// Metadata is sized by rule (KERNEL.md's figures: 17.4 MiB and 19 bytes a block are the field's, 33 bytes the worst
-	// mapping): 64 bytes a block leave room for a pool whose blocks are all shared by a snapshot, and for data to be added.
+	// Metadata is sized by rule. The kernel's documentation suggests 48 bytes a block and at least 2 MiB
+	// (Documentation/admin-guide/device-mapper/thin-provisioning.rst), and more where there are many snapshots: 64 bytes a
+	// block leave room for a pool whose blocks are all shared by a snapshot, and for data to be added; the base covers the
+	// kernel's own reserve of up to 16 MiB (metadataReserve).
 	metadataBase     = 24 << 20
 	metadataPerBlock = 64
 	metadataRounding = 4 << 20
