@@ -5,8 +5,8 @@ import (
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 
+	"github.com/csi-dm/csi-dm/api/v1alpha1"
 	"github.com/csi-dm/csi-dm/pkg/filesystem"
-	"github.com/csi-dm/csi-dm/pkg/parameters"
 )
 
 // accessModes are those that a volume of one node can have.
@@ -36,9 +36,9 @@ func checkCapabilities(capabilities []*csi.VolumeCapability) (filesystem.Type, e
 		if mount.GetFsType() == "" {
 			continue
 		}
-		fsType, err := parameters.ParseType(field+".mount.fs_type", mount.GetFsType())
+		fsType, err := filesystem.ParseType(mount.GetFsType())
 		if err != nil {
-			return "", err
+			return "", &fieldError{field + ".mount.fs_type", mount.GetFsType(), fmt.Sprintf("one of %v (parameter %s of the StorageClass)", filesystem.Types, v1alpha1.ParameterFSType)}
 		}
 		if asked != "" && asked != fsType {
 			return "", &fieldError{field + ".mount.fs_type", fsType, fmt.Sprintf("one file system for all capabilities, and another asks for %s", asked)}
