@@ -9,6 +9,10 @@ import (
 
 // WritePools writes pools as docker info wrote its storage driver's: one line "Name: value" for each figure.
 func WritePools(w io.Writer, pools []PoolInfo) error {
+	if len(pools) == 0 {
+		_, err := fmt.Fprintln(w, "This node has no pool: no ThinPool selects it.")
+		return err
+	}
 	for i, pool := range pools {
 		if i > 0 {
 			if _, err := fmt.Fprintln(w); err != nil {
@@ -77,7 +81,7 @@ func admitting(p PoolInfo) string {
 
 func baseLines(bases []Base) (sizes, fileSystems string) {
 	if len(bases) == 0 {
-		return "none yet", "none yet"
+		return "no volume yet", "no volume yet"
 	}
 	var all, types []string
 	for _, base := range bases {
