@@ -189,7 +189,8 @@ func volumeDevice(f *fixture, nodeName, handle string) string {
 	folder := stagingFolder(handle)
 	for _, line := range strings.Split(output, "\n") {
 		if fields := strings.Fields(line); len(fields) > 4 && strings.Contains(fields[4], folder) {
-			return "/dev/block/" + fields[2]
+			_, minor, _ := strings.Cut(fields[2], ":")
+			return "/dev/dm-" + minor
 		}
 	}
 	f.Fatalf("volume %s is not staged on %s; mounts are\n%s", handle, nodeName, output)

@@ -141,7 +141,21 @@ func (c *Cluster) ThinDeviceExists(ctx context.Context, nodeName, pool string, i
 	if err != nil {
 		return false, err
 	}
-	_, err = dmsetup(ctx, node, "create", probe, "--readonly", "--table", fmt.Sprintf("0 8 thin /dev/mapper/%s %d", pool, id))
+	// By number: there is no udev that would make links.
+	names, err := deviceNames(ctx, node)
+	if err != nil {
+		return false, err
+	}
+	number := ""
+	for candidate, name := range names {
+		if name == pool {
+			number = candidate
+		}
+	}
+	if number == "" {
+		return false, fmt.Errorf("no device %s on %s: there are %v", pool, nodeName, names)
+	}
+	_, err = dmsetup(ctx, node, "create", probe, "--readonly", "--table", fmt.Sprintf("0 8 thin %s %d", number, id))
 	var exit *lab.ExitError
 	if errors.As(err, &exit) {
 		// ENODATA is what the kernel has for an id that is not in the pool's metadata.

@@ -24,7 +24,7 @@ func sourceFolder(ctx context.Context) (string, error) {
 
 // BuildProgram builds a package of the work tree as a static program in the cache and returns its path.
 func (d *Deployment) BuildProgram(ctx context.Context, name, pkg string) (string, error) {
-	folder := filepath.Join(d.cluster.Lab.Paths().Cache, "e2e")
+	folder := d.cacheFolder()
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return "", err
 	}

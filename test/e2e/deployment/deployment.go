@@ -21,7 +21,7 @@ type Deployment struct {
 	cluster  *cluster.Cluster
 	source   string
 	images   Images
-	archives archives
+	archives []archive
 	progress io.Writer
 }
 

@@ -1,9 +1,11 @@
-// Package layers splits an image so that its last layer, the driver's binary, can be loaded without all that is below it.
+// Package layers loads a new binary into an image without building and loading all that is below it.
 //
-// Loading the node's image takes a node of the lab the better part of a minute, most of it for Debian's files, which do not change
-// with the driver. [Split] makes two archives of a docker-archive ("docker save"): a base with all layers but the last, and a top
-// with the last layer and a manifest of all. The top is an OCI image layout (image-spec, image-layout.md) with blobs left out that
-// a node has by then: containerd looks for a layer's blob only where it has not unpacked it.
+// Building the node's image, and loading it into a node of the lab, takes the better part of a minute, most of it for Debian's
+// files, which do not change with the driver. [Renew] takes a docker-archive ("docker save") that was built once of the project's
+// Dockerfile, whose last layer is the binary and nothing else, and makes two archives: a base with all layers but the last, and a
+// top with a last layer that has another binary, and a manifest of all. The top is an OCI image layout (image-spec,
+// image-layout.md) with blobs left out that a node has by then: containerd looks for a layer's blob only where it has not
+// unpacked it.
 package layers
 
 import (
@@ -19,9 +21,9 @@ import (
 	"path/filepath"
 )
 
-// Parts are the two archives of an image.
+// Parts are the archives of an image.
 type Parts struct {
-	// Base is loaded first, and once for all images with the same layers.
+	// Base is loaded first, and once for all images with the same layers. It is empty if there is nothing but the binary.
 	Base string
 	// BaseReference is the name that the base is loaded under.
 	BaseReference string
@@ -29,9 +31,10 @@ type Parts struct {
 	Top string
 }
 
-// Split splits the docker-archive of one image into folder, under the given reference. The base's name is baseRepository with a
-// tag that stands for its layers. Parts that are there already are taken as they are.
-func Split(archive, reference, baseRepository, folder string) (Parts, error) {
+// Renew puts program in the place of the binary of an image, and writes what is to be loaded into folder. The image gets the
+// reference, which must stand for the program's content: a top of that name that is there already is taken as it is. The base's
+// name is baseRepository with a tag that stands for its layers.
+func Renew(archive, program, reference, baseRepository, folder string) (Parts, error) {
 	files, err := open(archive)
 	if err != nil {
 		return Parts{}, err
@@ -42,31 +45,28 @@ func Split(archive, reference, baseRepository, folder string) (Parts, error) {
 		return Parts{}, err
 	}
 	last := len(image.layers) - 1
-	if last < 1 {
-		return Parts{}, fmt.Errorf("%s has %d layers: nothing to split", archive, len(image.layers))
+	if last < 0 {
+		return Parts{}, fmt.Errorf("%s has no layers", archive)
 	}
-	baseKey, key := keyOf(image.config.RootFS.DiffIDs[:last]), keyOf(append(image.config.RootFS.DiffIDs, reference, string(image.rawConfig)))
-	parts := Parts{
-		Base:          filepath.Join(folder, "base-"+baseKey+".tar"),
-		BaseReference: baseRepository + ":" + baseKey,
-		Top:           filepath.Join(folder, "top-"+key+".tar"),
-	}
-	if err := unlessThere(parts.Base, func(w *tar.Writer) error { return files.writeBase(w, image, parts.BaseReference) }); err != nil {
-		return Parts{}, err
-	}
-	// Tops of earlier binaries are of no use any more.
-	old, err := filepath.Glob(filepath.Join(folder, "top-*.tar"))
-	if err != nil {
-		return Parts{}, err
-	}
-	for _, file := range old {
-		if file != parts.Top {
-			if err := os.Remove(file); err != nil {
-				return Parts{}, err
-			}
+	baseKey := keyOf(image.config.RootFS.DiffIDs[:last])
+	parts := Parts{Top: filepath.Join(folder, "top-"+keyOf([]string{baseKey, reference})+".tar")}
+	if last > 0 {
+		parts.Base, parts.BaseReference = filepath.Join(folder, "base-"+baseKey+".tar"), baseRepository+":"+baseKey
+		if err := unlessThere(parts.Base, func(w *tar.Writer) error { return files.writeBase(w, image, parts.BaseReference) }); err != nil {
+			return Parts{}, err
 		}
 	}
-	return parts, unlessThere(parts.Top, func(w *tar.Writer) error { return files.writeTop(w, image, reference) })
+	return parts, unlessThere(parts.Top, func(w *tar.Writer) error {
+		layer, err := renewLayer(image.layers[last], program, folder)
+		if err != nil {
+			return err
+		}
+		defer layer.remove()
+		if err := image.replaceLast(layer); err != nil {
+			return err
+		}
+		return files.writeTop(w, image, reference)
+	})
 }
 
 // keyOf stands for texts in a name.
