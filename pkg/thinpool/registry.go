@@ -105,11 +105,13 @@ func writeZeros(mount *registryMount, size int64) error {
 
 func registryOptions(mount *registryMount, size int64) *bbolt.Options {
 	return &bbolt.Options{
-		Timeout:         registryLockTimeout,
-		PageSize:        registryPageSize,
-		OpenFile:        mount.open,
-		FreelistType:    bbolt.FreelistMapType,
-		NoFreelistSync:  true, // one page less a commit; opening reads all pages in use anyway
+		Timeout:      registryLockTimeout,
+		PageSize:     registryPageSize,
+		OpenFile:     mount.open,
+		FreelistType: bbolt.FreelistMapType,
+		// With NoFreelistSync a commit writes one page less; but then bbolt reads all pages after every failure, in a goroutine
+		// of its own, where a fault ends the process.
+		NoFreelistSync:  false,
 		InitialMmapSize: int(size),
 		MaxSize:         int(size),
 		NoStatistics:    false, // the free pages are counted from them
@@ -156,7 +158,7 @@ func loadRegistry(mount *registryMount, size int64) (db *bbolt.DB, contents *reg
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if fault := recover(); fault != nil {
-			err = fmt.Errorf("registry cannot be read: %v", fault)
+			err = errors.Join(fmt.Errorf("registry cannot be read: %v", fault), abandon(mount.file))
 		}
 	}()
 	db, err = bbolt.Open(registryFile, 0o600, registryOptions(mount, size))
@@ -230,8 +232,7 @@ func readContents(tx *bbolt.Tx) (*registryContents, error) {
 func (r *registry) close() error {
 	err := r.committer.stop()
 	if r.committer.abandoned {
-		// A fault in the middle of a transaction: bbolt's locks are held for ever, and its mapping with them.
-		return errors.Join(err, r.mount.close())
+		return errors.Join(err, abandon(r.mount.file), r.mount.close())
 	}
 	return errors.Join(err, r.db.Close(), r.mount.close())
 }

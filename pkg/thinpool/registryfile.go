@@ -21,7 +21,10 @@ const (
 
 // registryMount is the registry's file system, mounted nowhere: the mount belongs to a file descriptor (fsmount(2)), no
 // path leads to it, no other mount namespace gets a copy, and it ends with the process, however that ends.
-type registryMount struct{ directory int }
+type registryMount struct {
+	directory int
+	file      *os.File // that was opened last: the database's, once there is one
+}
 
 // mountRegistry mounts the file system on a device.
 func mountRegistry(device string) (*registryMount, error) {
@@ -57,7 +60,8 @@ func (m *registryMount) open(_ string, flags int, mode os.FileMode) (*os.File, e
 	if err != nil {
 		return nil, &os.PathError{Op: "openat", Path: registryFile, Err: err}
 	}
-	return os.NewFile(uintptr(fd), registryFile), nil
+	m.file = os.NewFile(uintptr(fd), registryFile)
+	return m.file, nil
 }
 
 // room is how large the registry's file can be, in bytes: whole MiB.
