@@ -25,7 +25,7 @@
 //
 //   - control: the messages between this package and the supervisor, over a unix socket
 //   - cluster: the supervisor: certificates, control plane, bridge and taps, nodes
-//   - guest: what runs inside a node: its init, containerd, kubelet, and an agent that executes commands
+//   - node: what runs inside a node: its init, containerd, kubelet, and an agent that executes commands
 //   - toolchain: builds Kubernetes and everything else from Go modules, once per version
 //   - image: container images without a registry or a container engine, and the project's Dockerfile
 //   - cmd/lab, cmd/lab-node: the two programs
