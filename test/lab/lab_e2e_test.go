@@ -246,18 +246,30 @@ func TestExec(t *testing.T) {
 		t.Errorf("node-x: %v", err)
 	}
 	// A command ends with its caller's context.
-	short, cancel := context.WithTimeout(t.Context(), time.Second)
+	short, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	if _, err := n.Exec(short, "sleep", "4711"); err == nil {
+	if _, err := n.Exec(short, "sh", "-c", sleeper); err == nil {
 		t.Error("sleep returned without an error")
 	}
-	err = wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, 10*time.Second, true, func(ctx context.Context) (bool, error) {
-		result, err := n.Exec(ctx, "busybox", "pgrep", "-fx", "sleep 4711")
-		return result.ExitStatus == 1, err
+	if _, err := n.Output(testContext(t), "cat", "/run/sleeper"); err != nil {
+		t.Fatalf("sleep did not begin: %v", err)
+	}
+	err = wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {
+		runs, err := sleeperRuns(ctx, n)
+		return !runs, err
 	})
 	if err != nil {
 		t.Errorf("sleep outlives its caller: %v", err)
 	}
+}
+
+// sleeper is a script that notes its process id and sleeps.
+const sleeper = "echo $$ >/run/sleeper && exec sleep 3600"
+
+// sleeperRuns tells whether a node's sleeper is there.
+func sleeperRuns(ctx context.Context, n *lab.Node) (bool, error) {
+	result, err := n.Exec(ctx, "sh", "-c", "kill -0 $(cat /run/sleeper)")
+	return result.ExitStatus == 0, err
 }
 
 // TestPods: logs, exec, Services, and pods of two nodes that talk to each other.
@@ -423,12 +435,11 @@ func TestExecAtPowerCut(t *testing.T) {
 	n := node(t, "node-b")
 	result := make(chan error, 1)
 	go func() {
-		_, err := n.Exec(ctx, "sleep", "3600")
+		_, err := n.Exec(ctx, "sh", "-c", sleeper)
 		result <- err
 	}()
-	err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, 10*time.Second, true, func(ctx context.Context) (bool, error) {
-		found, err := n.Exec(ctx, "busybox", "pgrep", "-fx", "sleep 3600")
-		return found.ExitStatus == 0, err
+	err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {
+		return sleeperRuns(ctx, n)
 	})
 	if err != nil {
 		t.Fatal(err)
