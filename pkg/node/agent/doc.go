@@ -3,7 +3,7 @@
 // It watches the NodeThinPools and ThinVolumes of its own node and no others:
 //
 //	cluster.go         the manager: what is watched, what is asked of the API server
-//	pool_reconciler.go a NodeThinPool: the pool is opened, or shut down; pool_status.go says in which state it is
+//	pool_reconciler.go a NodeThinPool: the pool is opened, and shut down (pool_removal.go); pool_report.go says how it is
 //	pool_watch.go      the kernel's events of each open pool
 //	volume_reconciler.go a ThinVolume: the thin device is made, or deleted; one status write each
 //	reasons.go         what goes wrong, as conditions that the controller acts on
