@@ -2,6 +2,6 @@
 // in them. Its tests read the Markdown files of the repository; they cannot tell whether a sentence is true.
 //
 //   - links_test.go: every relative link, and its anchor, leads somewhere
-//   - names_test.go: every test, make target, package and file that is named exists
+//   - names_test.go: every test, make target, package, value of the chart and document that is named exists
 //   - complete_test.go: every field, parameter, flag, option and reason is described
 package docs

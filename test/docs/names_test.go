@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"sigs.k8s.io/yaml"
 )
 
 var (
@@ -13,6 +15,7 @@ var (
 	testName     = regexp.MustCompile("`((?:Test|Fuzz|Benchmark)[A-Z][A-Za-z0-9_]*)(?:/[A-Za-z0-9_]+)?(…?)`|RUN='?((?:Test|Fuzz)[A-Z][A-Za-z0-9_|]*)")
 	makeTarget   = regexp.MustCompile(`(?m)^([a-z0-9-]+):`)
 	makeCommand  = regexp.MustCompile("(?m)(?:`|^    )make ([a-z0-9-]+)")
+	chartValue   = regexp.MustCompile("`((?:node|controller|sidecars)\\.[A-Za-z.]+)[`:]")
 	packagePath  = regexp.MustCompile("[`(]((?:pkg|test|cmd|api|hack)/[a-z0-9/-]+)[`),]")
 )
 
@@ -51,7 +54,7 @@ func TestNamedTestsExist(t *testing.T) {
 
 func TestNamedTargetsExist(t *testing.T) {
 	targets := map[string]bool{}
-	for _, text := range append([]string{read(t, "Makefile")}, values(sources(t, ".mk"))...) {
+	for _, text := range append([]string{read(t, "Makefile")}, textsOf(sources(t, ".mk"))...) {
 		for _, match := range makeTarget.FindAllStringSubmatch(text, -1) {
 			targets[match[1]] = true
 		}
@@ -80,6 +83,32 @@ func TestNamedPackagesExist(t *testing.T) {
 	}
 }
 
+func TestNamedValuesExist(t *testing.T) {
+	var tree map[string]any
+	if err := yaml.Unmarshal([]byte(read(t, "charts/csi-dm/values.yaml")), &tree); err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for document, text := range documents(t) {
+		for _, match := range chartValue.FindAllStringSubmatch(text, -1) {
+			seen++
+			var at any = tree
+			for _, key := range strings.Split(match[1], ".") {
+				branch, _ := at.(map[string]any)
+				value, known := branch[key]
+				if !known {
+					t.Errorf("%s names the value %s: the chart has no %s", document, match[1], key)
+					break
+				}
+				at = value
+			}
+		}
+	}
+	if seen < 20 {
+		t.Errorf("only %d values were seen", seen)
+	}
+}
+
 // outside matches what no file of the repository may name.
 var outside = regexp.MustCompile(`\b[A-Z]{3,}\.md\b`)
 
@@ -97,7 +126,7 @@ func TestNamedDocumentsExist(t *testing.T) {
 	}
 }
 
-func values(texts map[string]string) []string {
+func textsOf(texts map[string]string) []string {
 	var list []string
 	for _, text := range texts {
 		list = append(list, text)
