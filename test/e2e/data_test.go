@@ -71,7 +71,7 @@ func (w *writer) start() {
 // write makes a file of random bytes and returns once it, and its name, are fsynced.
 func (w *writer) write(file string) {
 	w.Helper()
-	line := fmt.Sprintf("cd %s; dd if=/dev/urandom of=%s bs=1M count=16 conv=fsync 2>/dev/null; fsync .; sha256sum %s", cluster.MountPath, file, file)
+	line := fmt.Sprintf("cd %s; dd if=/dev/urandom of=%s bs=1M count=16 conv=fsync 2>/dev/null; sync .; sha256sum %s", cluster.MountPath, file, file)
 	if w.sums == nil {
 		w.sums = map[string]string{}
 	}

@@ -64,7 +64,7 @@ func TestRefusedSizes(t *testing.T) {
 	claim, err := f.CreateClaim(f.ctx, cluster.Claim{Namespace: f.namespace, Name: "beyond", Class: classExt4, Size: beyond, Node: node})
 	f.must(err)
 	event, err := f.AwaitEvent(f.ctx, eventPatience, "PersistentVolumeClaim", claim.Name,
-		"ResourceExhausted", fmt.Sprintf("no room for %d bytes", beyond), fmt.Sprintf("largest volume that it can take has %d bytes", largest), node)
+		"ResourceExhausted", "capacity_range.required_bytes", fmt.Sprint(beyond), fmt.Sprintf("largest volume that it can take has %d bytes", largest), node)
 	if err != nil {
 		f.Error(err)
 	}

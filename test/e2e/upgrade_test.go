@@ -20,7 +20,7 @@ import (
 
 // counting writes the next number every 0.2 s and fsyncs it; it ends with an error when a write fails.
 const counting = `n=0; while :; do n=$((n+1)); echo $n >` + cluster.MountPath + `/count.new || exit 1
-fsync ` + cluster.MountPath + `/count.new || exit 1; mv ` + cluster.MountPath + `/count.new ` + cluster.MountPath + `/count || exit 1; sleep 0.2; done`
+sync ` + cluster.MountPath + `/count.new || exit 1; mv ` + cluster.MountPath + `/count.new ` + cluster.MountPath + `/count || exit 1; sleep 0.2; done`
 
 // TestUpgradeAndUninstall: pods write on both nodes while the chart is upgraded, so that every pod of the driver is replaced, and
 // uninstalled and installed again. None of them notices; their data, and their volumes' objects, are there; afterwards a volume can

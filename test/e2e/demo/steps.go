@@ -86,7 +86,7 @@ func (d *demo) firstPod(ctx context.Context) error {
 	if err := d.kubectl(ctx, "get", "thinvolumes"); err != nil {
 		return err
 	}
-	const line = "echo 'hello, thin volume' >/data/greeting && fsync /data/greeting && cat /data/greeting && df -h /data"
+	const line = "echo 'hello, thin volume' >/data/greeting && sync /data/greeting && cat /data/greeting && df -h /data"
 	output, err := d.cluster.Shell(ctx, pod, line)
 	if err != nil {
 		return err
