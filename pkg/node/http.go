@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 	"k8s.io/klog/v2"
 )
@@ -22,7 +23,13 @@ const probeLimit = 900 * time.Millisecond
 // httpHandler answers probes and Prometheus. Alive is a process whose CSI socket answers; ready is one that kubelet has
 // taken besides.
 func httpHandler(csiSocket string, registered func() bool, metrics prometheus.Gatherer) (http.Handler, func() error, error) {
-	connection, err := grpc.NewClient("unix://"+csiSocket, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	connection, err := grpc.NewClient("unix://"+csiSocket,
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		// A probe must not speak of a failure that is longer ago than the probe before it.
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.5, MaxDelay: 500 * time.Millisecond},
+			MinConnectTimeout: probeLimit,
+		}))
 	if err != nil {
 		return nil, nil, err
 	}

@@ -90,7 +90,7 @@ func serve(parent context.Context, options Options, api *rest.Config, set *pools
 
 	nodeAgent, err := agent.New(ctx, agent.Config{
 		NodeName: options.NodeID, API: api, Pools: set,
-		StateFile:    filepath.Join(options.StateDirectory, "pools.json"),
+		StateFile:         filepath.Join(options.StateDirectory, "pools.json"),
 		LoopbackDirectory: options.LoopbackDirectory,
 	})
 	if err != nil {
