@@ -13,9 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/csi-dm/csi-dm/test/lab"
-	"github.com/csi-dm/csi-dm/test/lab/control"
-	"github.com/csi-dm/csi-dm/test/lab/image"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,6 +20,10 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/csi-dm/csi-dm/test/lab"
+	"github.com/csi-dm/csi-dm/test/lab/control"
+	"github.com/csi-dm/csi-dm/test/lab/image"
 )
 
 // cluster is the lab that is up, or one that this test brings up and takes down again.

@@ -22,13 +22,14 @@ func (s *supervisor) boot(ctx context.Context, n *guestNode) (err error) {
 	defer n.power.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, bootPatience)
 	defer cancel()
+	//nolint:contextcheck // the guest outlives the request that boots it: it ends with the lab
 	guest, err := n.start(s.lifetime)
 	if err != nil {
 		return err
 	}
 	ctx, cancelWithGuest := whilePowered(ctx, n.options.Name, guest)
 	defer cancelWithGuest()
-	logger := klog.FromContext(s.lifetime).WithValues("node", n.options.Name)
+	logger := klog.FromContext(ctx).WithValues("node", n.options.Name)
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("boot %s (logs are in %s): %w", n.options.Name, n.logs, err), guest.PowerCut())

@@ -4,8 +4,9 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/csi-dm/csi-dm/test/lab/reaper"
 	"golang.org/x/sys/unix"
+
+	"github.com/csi-dm/csi-dm/test/lab/reaper"
 )
 
 // Init is the lab's first process: it has just been started in new network, mount and PID namespaces. It makes them usable,

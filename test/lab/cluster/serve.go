@@ -10,9 +10,10 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/csi-dm/csi-dm/test/lab/control"
 	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/csi-dm/csi-dm/test/lab/control"
 )
 
 // serve serves the requests of package control until ctx ends.

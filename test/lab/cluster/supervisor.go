@@ -12,9 +12,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/csi-dm/csi-dm/test/lab/control"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"github.com/csi-dm/csi-dm/test/lab/control"
 )
 
 // supervisor is the process that runs the lab.

@@ -100,12 +100,12 @@ func TestProduct(t *testing.T) {
 				return
 			}
 			// The store does not grow with each binary.
-			before := images(t, builder)
+			before := images(ctx, t, builder)
 			product.Version += "-next"
 			if _, _, err := builder.Product(ctx, product); err != nil {
 				t.Fatal(err)
 			}
-			if after := images(t, builder); after > before {
+			if after := images(ctx, t, builder); after > before {
 				t.Errorf("the store has %d images after one more build, had %d", after, before)
 			}
 		})
@@ -113,9 +113,9 @@ func TestProduct(t *testing.T) {
 }
 
 // images counts the images of the store, those of single steps included.
-func images(t *testing.T, builder *Builder) int {
+func images(ctx context.Context, t *testing.T, builder *Builder) int {
 	t.Helper()
-	output, err := builder.output(t.Context(), "images", "--all", "--quiet")
+	output, err := builder.output(ctx, "images", "--all", "--quiet")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,8 +5,9 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/csi-dm/csi-dm/test/uml/guest"
 	"golang.org/x/sys/unix"
+
+	"github.com/csi-dm/csi-dm/test/uml/guest"
 )
 
 const (

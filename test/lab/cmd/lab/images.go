@@ -3,9 +3,10 @@ package main
 import (
 	"fmt"
 
+	"github.com/spf13/cobra"
+
 	"github.com/csi-dm/csi-dm/test/lab"
 	"github.com/csi-dm/csi-dm/test/lab/image"
-	"github.com/spf13/cobra"
 )
 
 func loadImageCommand() *cobra.Command {

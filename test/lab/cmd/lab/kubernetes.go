@@ -6,8 +6,9 @@ import (
 	"os/exec"
 	"strconv"
 
-	"github.com/csi-dm/csi-dm/test/lab"
 	"github.com/spf13/cobra"
+
+	"github.com/csi-dm/csi-dm/test/lab"
 )
 
 func kubeconfigCommand() *cobra.Command {

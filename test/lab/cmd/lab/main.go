@@ -10,28 +10,30 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/spf13/cobra"
+
 	"github.com/csi-dm/csi-dm/test/lab"
 	"github.com/csi-dm/csi-dm/test/lab/cluster"
-	"github.com/spf13/cobra"
 )
 
-func main() {
+func main() { os.Exit(run()) }
+
+func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	err := command().ExecuteContext(ctx)
-	if err == nil {
-		return
-	}
 	var status exitStatus
 	var exit *exec.ExitError
 	switch {
+	case err == nil:
+		return 0
 	case errors.As(err, &status):
-		os.Exit(int(status))
+		return int(status)
 	case errors.As(err, &exit):
-		os.Exit(exit.ExitCode())
+		return exit.ExitCode()
 	}
 	fmt.Fprintln(os.Stderr, "lab:", err)
-	os.Exit(1)
+	return 1
 }
 
 // exitStatus is the exit status of a command that lab ran on somebody's behalf and that has said itself what was wrong.

@@ -6,10 +6,11 @@ import (
 	"os"
 	"time"
 
-	"github.com/csi-dm/csi-dm/test/lab"
-	"github.com/csi-dm/csi-dm/test/lab/control"
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/csi-dm/csi-dm/test/lab"
+	"github.com/csi-dm/csi-dm/test/lab/control"
 )
 
 // onNode attaches to the lab and finds the node that the first argument names.

@@ -9,9 +9,10 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/csi-dm/csi-dm/test/lab"
 	"github.com/csi-dm/csi-dm/test/lab/control"
-	"github.com/spf13/cobra"
 )
 
 func statusCommand() *cobra.Command {
