@@ -30,7 +30,7 @@ func (s *Service) withdraw(ctx context.Context, r *request, volume *v1alpha1.Thi
 			return nil, err
 		}
 		if bound != "" {
-			return nil, fmt.Errorf("volume %q is not ready, and PersistentVolume %q uses it: %v", volume.Name, bound, refusal)
+			return nil, &inUseError{fmt.Sprintf("volume %q is not ready, and PersistentVolume %q uses it: %s", volume.Name, bound, refusal)}
 		}
 	}
 	klog.FromContext(ctx).Info("Withdrawing volume", "reason", refusal)
@@ -84,6 +84,11 @@ func (s *Service) bound(ctx context.Context, r *request, volume string) (string,
 	}
 	return "", nil
 }
+
+// inUseError: a volume cannot be given out and must not be taken back. It may pass.
+type inUseError struct{ message string }
+
+func (e *inUseError) Error() string { return e.message }
 
 // refusedError: the node will never make the volume as it was asked for.
 type refusedError struct{ message string }

@@ -6,9 +6,9 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -28,7 +28,7 @@ type Announcer struct {
 
 	// mu guards announced: what was announced since the process started. A new leader announces anew what is still wrong.
 	mu        sync.Mutex
-	announced map[types.UID]map[string]announcement
+	announced map[string]map[string]announcement // by NodeThinPool and condition
 }
 
 // announcement is what makes a condition worth another event.
@@ -50,8 +50,11 @@ func (a *Announcer) addTo(mgr manager.Manager) error {
 // Reconcile announces what has changed in one NodeThinPool.
 func (a *Announcer) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	part := new(v1alpha1.NodeThinPool)
-	if err := a.Client.Get(ctx, request.NamespacedName, part); err != nil {
-		return reconcile.Result{}, client.IgnoreNotFound(err)
+	if err := a.Client.Get(ctx, request.NamespacedName, part); apierrors.IsNotFound(err) {
+		a.forget(request.Name)
+		return reconcile.Result{}, nil
+	} else if err != nil {
+		return reconcile.Result{}, err
 	}
 	for _, condition := range a.news(part) {
 		a.announce(ctx, part, condition)
@@ -64,16 +67,15 @@ func (a *Announcer) news(part *v1alpha1.NodeThinPool) []metav1.Condition {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.announced == nil {
-		a.announced = map[types.UID]map[string]announcement{}
+		a.announced = map[string]map[string]announcement{}
 	}
 	if part.DeletionTimestamp != nil {
-		delete(a.announced, part.UID)
 		return nil
 	}
-	known := a.announced[part.UID]
+	known := a.announced[part.Name]
 	if known == nil {
 		known = map[string]announcement{}
-		a.announced[part.UID] = known
+		a.announced[part.Name] = known
 	}
 	var news []metav1.Condition
 	for _, condition := range part.Status.Conditions {
@@ -89,6 +91,12 @@ func (a *Announcer) news(part *v1alpha1.NodeThinPool) []metav1.Condition {
 		news = append(news, condition)
 	}
 	return news
+}
+
+func (a *Announcer) forget(part string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.announced, part)
 }
 
 // notable tells which conditions an admin wants to hear of: all but those that only say that something has not been done yet.

@@ -15,7 +15,7 @@ import (
 	"github.com/csi-dm/csi-dm/pkg/headroom"
 )
 
-// ErrNotReported: the node has not said how large its pool is.
+// ErrNotReported says that a node has not reported the size of its pool.
 var ErrNotReported = errors.New("the node has not reported its size yet")
 
 // poolInput reads what a NodeThinPool says for the headroom rule, all but what was promised and whether it admits.

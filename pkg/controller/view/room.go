@@ -25,7 +25,7 @@ type Assessment struct {
 // Room is what the pool can still promise.
 func (a Assessment) Room() headroom.Room { return headroom.Of(a.Pool) }
 
-// NoPoolError: a node has no part of a pool.
+// NoPoolError says that a node has no part of a pool.
 type NoPoolError struct{ Pool, Node string }
 
 func (e *NoPoolError) Error() string {

@@ -1,0 +1,36 @@
+package lifecycle
+
+import (
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/csi-dm/csi-dm/api/v1alpha1"
+)
+
+// TestNews: bad news at once, each once; good news only after bad.
+func TestNews(t *testing.T) {
+	a := &Announcer{}
+	part := &v1alpha1.NodeThinPool{ObjectMeta: metav1.ObjectMeta{Name: "default.node"}}
+	step := func(status metav1.ConditionStatus, reason, message string, want int) {
+		t.Helper()
+		part.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: status, Reason: reason, Message: message}}
+		if got := len(a.news(part)); got != want {
+			t.Errorf("%s %s: %d announced, want %d", status, reason, got, want)
+		}
+	}
+	step(metav1.ConditionFalse, v1alpha1.ReasonPending, "", 0)
+	step(metav1.ConditionTrue, v1alpha1.ReasonReady, "", 0)
+	step(metav1.ConditionFalse, v1alpha1.ReasonSignatureFound, "ext4", 1)
+	step(metav1.ConditionFalse, v1alpha1.ReasonSignatureFound, "ext4", 0)
+	step(metav1.ConditionFalse, v1alpha1.ReasonSignatureFound, "xfs", 1)
+	step(metav1.ConditionTrue, v1alpha1.ReasonReady, "", 1)
+	step(metav1.ConditionTrue, v1alpha1.ReasonReady, "in other words", 0)
+	now := metav1.Now()
+	part.DeletionTimestamp = &now
+	step(metav1.ConditionFalse, v1alpha1.ReasonPoolFailed, "", 0)
+	a.forget(part.Name)
+	if len(a.announced) != 0 {
+		t.Error("a pool that is gone is remembered")
+	}
+}
