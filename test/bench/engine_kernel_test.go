@@ -16,7 +16,10 @@ import (
 )
 
 // steps is how long one volume took: made, its device there, its file system mounted.
-type steps struct{ create, activate, mount time.Duration }
+type steps struct {
+	create, activate, mount time.Duration
+	io                      diskIO
+}
 
 func (s steps) total() time.Duration { return s.create + s.activate + s.mount }
 
@@ -24,6 +27,7 @@ func (s steps) total() time.Duration { return s.create + s.activate + s.mount }
 type engine struct {
 	pool *thinpool.Pool
 	dm   *devicemapper.Client
+	disk string
 }
 
 const poolName = "bench"
@@ -40,7 +44,7 @@ func openEngine(ctx context.Context, t testing.TB, dm *devicemapper.Client, disk
 	pool, err := thinpool.Open(ctx, dm, engineConfig(disk))
 	must(t, err)
 	t.Cleanup(func() { must(t, pool.Shutdown(context.WithoutCancel(ctx))) })
-	return &engine{pool: pool, dm: dm}
+	return &engine{pool: pool, dm: dm, disk: disk}
 }
 
 func spec(name string, fsType filesystem.Type) thinpool.VolumeSpec {

@@ -24,6 +24,7 @@ import (
 type floor struct {
 	dm      *devicemapper.Client // to make the pool and to clear away, never within the clock
 	control *os.File
+	disk    string
 	pool    devicemapper.Device
 	bases   map[filesystem.Type]devicemapper.ThinID
 	next    devicemapper.ThinID
@@ -37,7 +38,7 @@ func openFloor(ctx context.Context, t testing.TB, e *engine, disk string) *floor
 	control, err := os.OpenFile("/dev/mapper/control", os.O_RDWR, 0)
 	must(t, err)
 	t.Cleanup(func() { control.Close() })
-	f := &floor{dm: e.dm, control: control, bases: map[filesystem.Type]devicemapper.ThinID{}}
+	f := &floor{dm: e.dm, control: control, disk: disk, bases: map[filesystem.Type]devicemapper.ThinID{}}
 	status, err := e.pool.Status(ctx)
 	must(t, err)
 	copyOf := func(part string, replace func(devicemapper.Target) devicemapper.Target) devicemapper.Device {

@@ -38,7 +38,7 @@ func planOf(short bool) plan {
 	if short {
 		return plan{existing: []int{10}, mostLVM: 10, pairs: 20, triples: 2, fdatasyncs: 50}
 	}
-	return plan{existing: []int{10, 100, 1000}, mostLVM: 100, pairs: 200, triples: 10, fdatasyncs: 300}
+	return plan{existing: []int{10, 100, 1000}, mostLVM: 100, pairs: 200, triples: 5, fdatasyncs: 300}
 }
 
 // TestPerformance measures and prints. What is between the lines that are `document` is for docs/performance.md.
@@ -60,11 +60,12 @@ func TestPerformance(t *testing.T) {
 
 	total := newTable("file system", "existing volumes", "engine p50 ms", "p99", "kernel alone p50 ms", "p99", "ratio of p50", "of p10", "samples")
 	parts := newTable("file system", "existing volumes", "create ms", "kernel alone", "activate ms", "kernel alone", "mount ms", "kernel alone")
+	requests := newTable("file system", "existing volumes", "reads", "kernel alone", "writes", "kernel alone", "flushes", "kernel alone")
 	withLVM := newTable("file system", "existing volumes of each", "LVM p50 ms", "worst", "of it lvcreate", "mkfs", "engine p50 ms", "worst", "LVM / engine", "samples")
 	for _, existing := range plan.existing {
 		r.fill(existing)
 		for _, fsType := range filesystem.Types {
-			r.pairs(fsType, total, parts)
+			r.pairs(fsType, total, parts, requests)
 		}
 		if existing > plan.mostLVM {
 			continue
@@ -79,6 +80,7 @@ func TestPerformance(t *testing.T) {
 	fmt.Println(DocumentBegin)
 	fmt.Printf("Create, activate and mount one volume of %d GiB, its base present:\n\n%s\n", int64(volumeSize)>>30, total)
 	fmt.Printf("The same by steps, medians:\n\n%s\n", parts)
+	fmt.Printf("Requests that its disk serves meanwhile, medians:\n\n%s\n", requests)
 	fmt.Printf("Create, format and mount with LVM, beside the engine:\n\n%s\n", withLVM)
 	fmt.Printf("Programs executed on the machine, as its audit reports them:\n\n%s\n", execs)
 	fmt.Printf("Making 4 KiB of a file of ext4 durable on such a disk (pwrite and fdatasync): p50 %s ms, p99 %s ms, %d samples.\n",
@@ -122,31 +124,41 @@ func existingName(number int) string {
 func (r *run) onEngine(fsType filesystem.Type) steps {
 	r.samples++
 	name := fmt.Sprintf("pvc-ffffffff-0000-0000-0000-%012d", r.samples)
+	before := readDiskIO(r.t, r.engine.disk)
 	took := r.engine.up(r.ctx, r.t, name, fsType, r.directories[0])
+	took.io = readDiskIO(r.t, r.engine.disk).since(before)
 	r.engine.down(r.ctx, r.t, name, r.directories[0])
 	return took
 }
 
 func (r *run) onFloor(fsType filesystem.Type) steps {
 	volume := r.floor.prepare(fsType)
+	before := readDiskIO(r.t, r.floor.disk)
 	took := r.floor.up(r.t, volume, fsType, r.directories[1])
+	took.io = readDiskIO(r.t, r.floor.disk).since(before)
 	r.floor.down(r.ctx, r.t, volume, r.directories[1])
 	return took
 }
 
-// series are the samples of one side, by step.
-type series struct{ total, create, activate, mount sample }
+// side is what was measured of one side, by step.
+type side struct {
+	total, create, activate, mount sample
+	reads, writes, flushes         counts
+}
 
-func (s *series) add(took steps) {
+func (s *side) add(took steps) {
 	s.total = append(s.total, took.total())
 	s.create = append(s.create, took.create)
 	s.activate = append(s.activate, took.activate)
 	s.mount = append(s.mount, took.mount)
+	s.reads = append(s.reads, took.io.reads)
+	s.writes = append(s.writes, took.io.writes)
+	s.flushes = append(s.flushes, took.io.flushes)
 }
 
 // pairs measures engine and floor by turns; who begins alternates too.
-func (r *run) pairs(fsType filesystem.Type, total, parts *table) {
-	var engine, floor series
+func (r *run) pairs(fsType filesystem.Type, total, parts, requests *table) {
+	var engine, floor side
 	for i := range warmUp + r.plan.pairs {
 		var e, f steps
 		if i%2 == 0 {
@@ -168,6 +180,10 @@ func (r *run) pairs(fsType filesystem.Type, total, parts *table) {
 		milliseconds(engine.create.median()), milliseconds(floor.create.median()),
 		milliseconds(engine.activate.median()), milliseconds(floor.activate.median()),
 		milliseconds(engine.mount.median()), milliseconds(floor.mount.median()))
+	requests.row(string(fsType), existing,
+		strconv.Itoa(engine.reads.median()), strconv.Itoa(floor.reads.median()),
+		strconv.Itoa(engine.writes.median()), strconv.Itoa(floor.writes.median()),
+		strconv.Itoa(engine.flushes.median()), strconv.Itoa(floor.flushes.median()))
 	for _, q := range []float64{0.1, 0.5, 0.9} {
 		fmt.Printf("%s, %s existing, p%.0f: ratio %.2f; engine %s = create %s, activate %s, mount %s; kernel alone %s = %s, %s, %s\n", fsType, existing, 100*q,
 			ratio(engine.total, floor.total, q),
@@ -178,7 +194,7 @@ func (r *run) pairs(fsType filesystem.Type, total, parts *table) {
 
 // triples measures LVM and the engine by turns.
 func (r *run) triples(fsType filesystem.Type, result *table) {
-	var engine series
+	var engine side
 	var total, create, format sample
 	for i := range 1 + r.plan.triples {
 		took := r.lvm.up(r.t, fsType, r.directories[2])
