@@ -84,7 +84,7 @@ func TestCapacityAtRest(t *testing.T) {
 	object, err := s.capacity(t.Context(), s.nodes[0])
 	must(t, err)
 	before := len(writes(t, "csistoragecapacities", ""))
-	s.replica.stop()
+	s.stop()
 	s.replica = startReplica(t)
 	startReplica(t, withoutLeaderElection)
 	s.nodes[0].reportConditions(s.pool, 10*gibibyte, 0, metav1.Condition{
@@ -151,12 +151,7 @@ func TestCapacityOfClasses(t *testing.T) {
 		s.stray(uniqueName("gone-class"), "no-such-class", node, v1alpha1.LabelManagedBy, v1alpha1.ManagedByCapacity),
 	}
 	for _, double := range doubles {
-		await(t, double.GetName()+" to be swept", func(context.Context) string {
-			if exists(t, double) {
-				return "it is there"
-			}
-			return ""
-		})
+		awaitGone(t, double)
 	}
 	if !exists(t, theirs) {
 		t.Error("an object of another driver's class was deleted")
@@ -171,7 +166,7 @@ func TestCapacityLeftovers(t *testing.T) {
 	must(t, err)
 	right, err := s.capacity(t.Context(), s.nodes[1])
 	must(t, err)
-	s.replica.stop()
+	s.stop()
 	wrong.Capacity = resource.NewQuantity(999*gibibyte, resource.BinarySI)
 	must(t, suite.Update(t.Context(), wrong))
 	double := s.stray(uniqueName("duplicate"), s.class, s.nodes[0], v1alpha1.LabelManagedBy, v1alpha1.ManagedByCapacity)
@@ -182,12 +177,7 @@ func TestCapacityLeftovers(t *testing.T) {
 	s.replica = startReplica(t)
 	s.awaitCapacity(s.nodes[0], 0)
 	for _, object := range []client.Object{double, right} {
-		await(t, object.GetName()+" to be swept", func(context.Context) string {
-			if exists(t, object) {
-				return "it is there"
-			}
-			return ""
-		})
+		awaitGone(t, object)
 	}
 }
 

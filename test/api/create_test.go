@@ -318,7 +318,7 @@ func TestOtherReplica(t *testing.T) {
 		answer <- err
 	}()
 	volume := s.awaitVolume(name, node)
-	s.replica.stop()
+	s.stop()
 	if err := <-answer; status.Code(err) == codes.OK || status.Code(err) == codes.ResourceExhausted {
 		t.Fatalf("the call on the replica that ended: %v", err)
 	}
@@ -340,12 +340,7 @@ func TestOtherNode(t *testing.T) {
 	name := uniqueName("pvc")
 	first := s.mustCreate(s.request(name, gibibyte, s.nodes[0]))
 	second := s.mustCreate(s.request(name, gibibyte, s.nodes[1]))
-	await(t, "the first volume to be gone", func(context.Context) string {
-		if exists(t, &v1alpha1.ThinVolume{ObjectMeta: metav1.ObjectMeta{Name: first.VolumeId}}) {
-			return "it is there"
-		}
-		return ""
-	})
+	awaitGone(t, &v1alpha1.ThinVolume{ObjectMeta: metav1.ObjectMeta{Name: first.VolumeId}})
 	persistent := &corev1.PersistentVolume{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Spec: corev1.PersistentVolumeSpec{

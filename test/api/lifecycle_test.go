@@ -39,16 +39,6 @@ func awaitState(t *testing.T, object client.Object, what string, check func() st
 	})
 }
 
-func (s *scene) awaitGone(object client.Object) {
-	s.Helper()
-	await(s.T, object.GetName()+" to be gone", func(context.Context) string {
-		if exists(s.T, object) {
-			return fmt.Sprintf("it is there, deleted at %v, with finalizers %v", object.GetDeletionTimestamp(), object.GetFinalizers())
-		}
-		return ""
-	})
-}
-
 // TestPartsFollowLabels: a node that loses the label keeps a part that holds volumes, with no capacity, and gives it up with the last
 // of them; a label that comes back takes all of it back.
 func TestPartsFollowLabels(t *testing.T) {
@@ -80,7 +70,7 @@ func TestPartsFollowLabels(t *testing.T) {
 	})
 	// The rest is the agent's: it removes the finalizer once the devices are gone.
 	must(t, node.Patch(t.Context(), part, merge(`{"metadata":{"finalizers":null}}`)))
-	s.awaitGone(part)
+	awaitGone(t, part)
 	s.awaitCapacity(s.nodes[1], 10*gibibyte)
 	pool := &v1alpha1.ThinPool{ObjectMeta: metav1.ObjectMeta{Name: s.pool}}
 	awaitState(t, pool, "on one node", func() string {
@@ -136,7 +126,7 @@ func TestThinPoolDeletion(t *testing.T) {
 		return ""
 	})
 	must(t, node.Patch(t.Context(), part, merge(`{"metadata":{"finalizers":null}}`)))
-	s.awaitGone(pool)
+	awaitGone(t, pool)
 	s.awaitCapacity(node, -1)
 }
 
@@ -151,7 +141,7 @@ func TestNodeGone(t *testing.T) {
 	begin := time.Now()
 	must(t, s.delete(volume.VolumeId))
 	t.Logf("the volume was let go after %s", time.Since(begin))
-	s.awaitGone(s.part(node))
+	awaitGone(t, s.part(node))
 	await(t, "the capacity object to be gone", func(ctx context.Context) string {
 		object, err := s.capacity(ctx, node)
 		if err != nil || object != nil {
@@ -174,7 +164,7 @@ func TestRefusedVolumeIsSwept(t *testing.T) {
 		Spec:       v1alpha1.ThinVolumeSpec{NodeName: s.nodes[0].name, PoolName: s.pool, Capacity: resource.MustParse("1Gi"), FSType: "ext4"},
 	}
 	must(t, suite.Create(t.Context(), volume))
-	s.awaitGone(volume)
+	awaitGone(t, volume)
 }
 
 // TestEvents: what a node reports is an event on the ThinPool and on the Node.

@@ -4,9 +4,11 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
@@ -37,6 +39,18 @@ func remove(t *testing.T, object client.Object) {
 			}
 		}
 		return "it is there"
+	})
+}
+
+// awaitGone waits until an object is gone by itself.
+func awaitGone(t *testing.T, object client.Object) {
+	t.Helper()
+	await(t, object.GetName()+" to be gone", func(ctx context.Context) string {
+		err := suite.Get(ctx, client.ObjectKeyFromObject(object), object)
+		if apierrors.IsNotFound(err) {
+			return ""
+		}
+		return fmt.Sprintf("it is there (%v), deleted at %v, with finalizers %v", err, object.GetDeletionTimestamp(), object.GetFinalizers())
 	})
 }
 
