@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -43,6 +44,12 @@ func (s *Service) watch(ctx context.Context, informers cache.Informers) error {
 			},
 		}); err != nil {
 			return fmt.Errorf("watch %T: %w", watched.object, err)
+		}
+	}
+	// The rest of what calls read: filled before the first call, not by it.
+	for _, read := range []client.Object{&v1alpha1.ThinPool{}, &storagev1.StorageClass{}, &storagev1.CSINode{}} {
+		if _, err := informers.GetInformer(ctx, read); err != nil {
+			return fmt.Errorf("watch %T: %w", read, err)
 		}
 	}
 	return nil
