@@ -9,8 +9,6 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/csi-dm/csi-dm/pkg/devicemapper"
 )
 
 // What can be wrong with a path that should lead to a block device, for errors.Is.
@@ -23,6 +21,9 @@ var (
 	ErrInUse = errors.New("block device is in use")
 )
 
+// Number names a block device by its major and minor number.
+type Number struct{ Major, Minor uint32 }
+
 // Description is a block device as it was found.
 type Description struct {
 	// Path that was asked for.
@@ -30,7 +31,7 @@ type Description struct {
 	// Node that the path leads to through symbolic links.
 	Node string
 	// Number of the device.
-	Number devicemapper.DeviceNumber
+	Number Number
 	// Size in bytes.
 	Size int64
 	// Size of a logical block in bytes: the smallest piece that can be written.
@@ -101,7 +102,7 @@ func describe(file *os.File) (Description, error) {
 	if err != nil {
 		return Description{}, err
 	}
-	return Description{Number: devicemapper.DeviceNumberOf(stat.Rdev), Size: size, LogicalBlockSize: logical}, nil
+	return Description{Number: Number{unix.Major(stat.Rdev), unix.Minor(stat.Rdev)}, Size: size, LogicalBlockSize: logical}, nil
 }
 
 func absent(path string, err error) error {

@@ -22,7 +22,7 @@ func TestStatAndOpen(t *testing.T) {
 			t.Fatal(err)
 		}
 		d, err := blockdevice.Stat(link)
-		if err != nil || d.Path != link || d.Node != disk || d.Size != 64<<20 || d.LogicalBlockSize != int(logical) || d.Number.IsZero() {
+		if err != nil || d.Path != link || d.Node != disk || d.Size != 64<<20 || d.LogicalBlockSize != int(logical) || d.Number == (blockdevice.Number{}) {
 			t.Errorf("%+v, %v", d, err)
 		}
 		file, _, err := blockdevice.Open(link)

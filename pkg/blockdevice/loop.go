@@ -18,7 +18,7 @@ func AttachLoop(path string) (*os.File, Description, error) {
 	if err != nil {
 		return nil, Description{}, err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	loop, err := findLoop(file)
 	if err == nil && loop == nil {
 		loop, err = configureLoop(file, path)
@@ -73,7 +73,7 @@ func configureLoop(file *os.File, path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer control.Close()
+	defer func() { _ = control.Close() }()
 	for range attempts {
 		number, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
 		if err != nil {

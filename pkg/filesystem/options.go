@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// ErrMkfsOption: an mkfs option is not on the list of those that are allowed.
+// ErrMkfsOption says that an mkfs option is not on the list of those that are allowed.
 var ErrMkfsOption = errors.New("mkfs option is not allowed")
 
 // maximumOptionsLength bounds the text of mkfs options, in bytes.

@@ -7,7 +7,7 @@ import (
 	"io"
 )
 
-// ErrNoFileSystem: a device does not begin with a superblock of a supported type.
+// ErrNoFileSystem says that a device does not begin with a superblock of a supported type.
 var ErrNoFileSystem = errors.New("no file system of a supported type")
 
 // Superblock is what a file system says of itself at the beginning of its device.

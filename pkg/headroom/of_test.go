@@ -91,7 +91,7 @@ func randomPool(r *rand.Rand) Pool {
 		return n
 	}
 	return Pool{
-		DataTotal: size(), DataUsed: size(), BaseBytes: size(), MinFreePercent: int(r.IntN(104)) - 2,
+		DataTotal: size(), DataUsed: size(), BaseBytes: size(), MinFreePercent: r.IntN(104) - 2,
 		OverprovisionMilli: int64(r.UintN(110_000)) - 1000, Promised: size(), Admitting: r.UintN(10) > 0, BlockSize: size(),
 	}
 }

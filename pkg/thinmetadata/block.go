@@ -15,7 +15,7 @@ import (
 // BlockSize is the size of a metadata block in bytes (THIN_METADATA_BLOCK_SIZE).
 const BlockSize = 4096
 
-// ErrDamaged: a block is not what it must be.
+// ErrDamaged says that a block is not what it must be.
 var ErrDamaged = errors.New("thin-pool metadata is damaged")
 
 // The kernel mixes a constant of the kind of block into its checksum, so that a block of one kind is never taken for one
@@ -54,7 +54,7 @@ func (d *Device) Close() error {
 // aligned returns n blocks of memory at an address that direct I/O takes.
 func aligned() *Block {
 	raw := make([]byte, 2*BlockSize)
-	shift := -int(uintptr(unsafe.Pointer(&raw[0]))) & (BlockSize - 1)
+	shift := -int(uintptr(unsafe.Pointer(&raw[0]))) & (BlockSize - 1) //nolint:gosec // an address is looked at, none is made
 	return (*Block)(raw[shift : shift+BlockSize])
 }
 

@@ -65,7 +65,7 @@ func (p *Pool) acquireBase(ctx context.Context, format formatRecord, size int64)
 		p.work.Add(1)
 		go func() {
 			defer p.work.Done()
-			p.runBase(klog.NewContext(p.life, klog.FromContext(ctx)), key, b)
+			p.runBase(klog.NewContext(p.life, klog.FromContext(ctx)), key, b) //nolint:contextcheck // outlives the call that began it
 		}()
 	}
 	b.users++
@@ -200,7 +200,7 @@ func flushAndRead(path string) (filesystem.Superblock, error) {
 	if err != nil {
 		return filesystem.Superblock{}, err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	if err := file.Sync(); err != nil {
 		return filesystem.Superblock{}, fmt.Errorf("flush base: %w", err)
 	}

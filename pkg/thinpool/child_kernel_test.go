@@ -31,7 +31,8 @@ type childJob struct {
 	Failpoint string
 	// Script: "life" is one volume's life after the other, "load" is many at once without end.
 	Script string
-	Seed   uint64
+	// Seed of what "load" does at random, or which sizes "life" takes.
+	Seed uint64
 }
 
 // fact is what a child says: that it begins an operation, and that the operation was acknowledged.
@@ -76,7 +77,7 @@ func (j childJob) run() error {
 	say := reporter()
 	switch j.Script {
 	case "life":
-		err = life(ctx, p, say)
+		err = life(ctx, p, say, int64(j.Seed)*mib)
 	case "load":
 		err = load(ctx, p, say, j.Seed)
 	}
@@ -97,8 +98,11 @@ func reporter() func(fact) {
 	}
 }
 
-func life(ctx context.Context, p *thinpool.Pool, say func(fact)) error {
-	for _, spec := range []thinpool.VolumeSpec{ext4("a", 64*mib), ext4("b", 64*mib), ext4("c", 32*mib), ext4("d", 64*mib)} {
+// life makes and deletes volumes of two sizes, which more makes differ from those of another child: each needs new bases,
+// and an old one goes.
+func life(ctx context.Context, p *thinpool.Pool, say func(fact), more int64) error {
+	small, large := 20*mib+more, 64*mib+more
+	for _, spec := range []thinpool.VolumeSpec{ext4("a", large), ext4("b", large), ext4("c", small), ext4("d", large)} {
 		if err := doCreate(ctx, p, say, spec); err != nil {
 			return err
 		}
@@ -111,7 +115,7 @@ func life(ctx context.Context, p *thinpool.Pool, say func(fact)) error {
 			return err
 		}
 	}
-	return doCreate(ctx, p, say, ext4("b", 32*mib))
+	return doCreate(ctx, p, say, ext4("b", small))
 }
 
 // load creates, activates, deactivates and deletes from many goroutines until it is killed.

@@ -31,7 +31,7 @@ func TestConcurrentLives(t *testing.T) {
 	config.OverprovisionMilli = 100_000
 	p := open(t, client(t), config)
 	ctx := testContext(t)
-	const workers, each = 64, 4
+	const workers, each = 64, 2
 	inParallel(workers, func(worker int) {
 		for i := range each {
 			size := []int64{320 * mib, 384 * mib}[worker%2]
@@ -119,7 +119,7 @@ func TestConcurrentCallsForOneName(t *testing.T) {
 	if len(slices.Compact(paths)) != 1 {
 		t.Errorf("paths %v", paths)
 	}
-	inParallel(32, func(i int) {
+	inParallel(32, func(int) {
 		if err := p.DeleteVolume(ctx, "same"); err != nil {
 			t.Error(err)
 		}

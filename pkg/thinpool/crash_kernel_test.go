@@ -12,29 +12,65 @@ import (
 	"github.com/csi-dm/csi-dm/test/kerneltest"
 )
 
-// TestKilledAtFailpoints kills the process at every failpoint and opens the pool again: what was acknowledged holds, the
-// pool holds no thin device that the registry does not know, and every volume mounts.
-func TestKilledAtFailpoints(t *testing.T) {
+// TestKilledWhileMaking kills the process at every failpoint of the making of a pool and opens it again.
+func TestKilledWhileMaking(t *testing.T) {
 	for _, name := range thinpool.Failpoints() {
+		if !strings.HasPrefix(name, "make:") {
+			continue
+		}
 		t.Run(strings.ReplaceAll(name, " ", "-"), func(t *testing.T) {
 			kerneltest.CheckClean(t)
 			dm, config := client(t), configOn(kerneltest.Disk(t, gib), kerneltest.Disk(t, 256*mib))
-			var known outcome
-			if strings.HasPrefix(name, "recover:") {
-				// Give recovery something to do: intents of volumes and of a base.
-				for _, before := range []string{"base: intent durable", "delete: intent durable", "create: thin device made"} {
-					if known = runChild(t, childJob{Config: config, Script: "life", Failpoint: before}, known, 0); !known.killed {
-						t.Fatalf("the child did not come to %q", before)
-					}
-				}
-			}
-			result := runChild(t, childJob{Config: config, Script: "life", Failpoint: name}, known, 0)
+			result := runChild(t, childJob{Config: config, Script: "life", Failpoint: name}, outcome{}, 0)
 			if !result.killed {
 				t.Fatalf("the child did not come to %q", name)
 			}
 			recovered(t, dm, config, result)
 		})
 	}
+}
+
+// TestKilledAtFailpoints kills the process at every other failpoint, on one pool, and opens it again: what was acknowledged
+// holds, the pool holds no thin device that the registry does not know, and every volume mounts.
+func TestKilledAtFailpoints(t *testing.T) {
+	kerneltest.CheckClean(t)
+	dm, config := client(t), configOn(kerneltest.Disk(t, gib), kerneltest.Disk(t, 256*mib))
+	for i, name := range thinpool.Failpoints() {
+		if strings.HasPrefix(name, "make:") {
+			continue
+		}
+		var known outcome
+		if strings.HasPrefix(name, "recover:") {
+			// Give recovery something to do: intents of volumes and of a base.
+			for _, before := range []string{"base: intent durable", "delete: intent durable", "create: thin device made"} {
+				if known = runChild(t, childJob{Config: config, Script: "life", Failpoint: before, Seed: uint64(i)}, known, 0); !known.killed {
+					t.Fatalf("the child did not come to %q", before)
+				}
+			}
+		}
+		result := runChild(t, childJob{Config: config, Script: "life", Failpoint: name, Seed: uint64(i)}, known, 0)
+		if !result.killed {
+			t.Fatalf("the child did not come to %q", name)
+		}
+		recovered(t, dm, config, result)
+		if t.Failed() {
+			t.Fatalf("killed at %q", name)
+		}
+		emptied(t, dm, config)
+	}
+	open(t, dm, config)
+}
+
+// emptied deletes all volumes of a pool.
+func emptied(t *testing.T, dm *devicemapper.Client, config thinpool.Config) {
+	t.Helper()
+	p := get(thinpool.Open(testContext(t), dm, config))(t)
+	for _, v := range p.Volumes() {
+		if err := p.DeleteVolume(testContext(t), v.Name); err != nil {
+			t.Error(err)
+		}
+	}
+	closed(t, p)
 }
 
 // TestKilledUnderLoad kills the process at random moments under a load from many goroutines, one pool through.
@@ -77,12 +113,12 @@ func recovered(t *testing.T, dm *devicemapper.Client, config thinpool.Config, re
 	checkIDs(t, dm, p)
 	for i, v := range p.Volumes() {
 		path := activate(t, p, v.Name)
-		if i < 8 {
+		if i < 3 {
 			mounted(t, path, v.Format.Type, func(string) {})
 		}
 		deactivate(t, p, v.Name)
 	}
-	spec := ext4("afterwards", 32*mib)
+	spec := ext4("afterwards", 64*mib)
 	create(t, p, spec)
 	if err := p.DeleteVolume(ctx, spec.Name); err != nil {
 		t.Error(err)

@@ -144,7 +144,7 @@ func clearSuperblock(path string) error {
 	if err != nil {
 		return err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	if _, err := file.WriteAt(make([]byte, 64<<10), 0); err != nil {
 		return fmt.Errorf("clear metadata: %w", err)
 	}

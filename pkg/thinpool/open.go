@@ -136,7 +136,7 @@ func (p *Pool) checkSuperblock() (thinmetadata.Superblock, error) {
 	if err != nil {
 		return thinmetadata.Superblock{}, err
 	}
-	defer device.Close()
+	defer func() { _ = device.Close() }()
 	superblock, err := device.ReadSuperblock(0)
 	if err != nil {
 		if errors.Is(err, thinmetadata.ErrDamaged) {

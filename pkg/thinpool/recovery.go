@@ -123,7 +123,7 @@ func (p *Pool) thinIDs(ctx context.Context) (_ map[uint32]bool, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer device.Close()
+	defer func() { _ = device.Close() }()
 	superblock, err := device.ReadSuperblock(uint64(status.HeldMetadataRoot))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrPoolDamaged, err)

@@ -32,7 +32,7 @@ func mountRegistry(device string) (*registryMount, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mount registry: fsopen: %w", err)
 	}
-	defer unix.Close(context)
+	defer func() { _ = unix.Close(context) }()
 	for _, option := range []struct{ key, value string }{{"source", device}, {"errors", "remount-ro"}, {"lazytime", ""}} {
 		if option.value == "" {
 			err = unix.FsconfigSetFlag(context, option.key)

@@ -90,7 +90,7 @@ func (s sourceDevices) close() error {
 func (s sourceDevices) numbers() []devicemapper.DeviceNumber {
 	numbers := make([]devicemapper.DeviceNumber, len(s))
 	for i, device := range s {
-		numbers[i] = device.Number
+		numbers[i] = devicemapper.DeviceNumber(device.Number)
 	}
 	return numbers
 }

@@ -19,7 +19,7 @@ func (p *Pool) Watch(ctx context.Context, interval time.Duration, notify func())
 	defer p.work.Done()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stop := context.AfterFunc(p.life, cancel)
+	stop := context.AfterFunc(p.life, cancel) //nolint:contextcheck // the pool's life ends the watch, too
 	defer stop()
 	for {
 		// The number is read before notify looks, so that an event in between ends the wait at once.
