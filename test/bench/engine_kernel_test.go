@@ -18,6 +18,7 @@ import (
 // steps is how long one volume took: made, its device there, its file system mounted.
 type steps struct {
 	create, activate, mount time.Duration
+	look                    time.Duration // of mount: at the mount point and the superblock
 	io                      diskIO
 }
 
@@ -81,12 +82,14 @@ func (e *engine) up(ctx context.Context, t testing.TB, name string, fsType files
 	if superblock.Type != fsType || superblock.Errors {
 		t.Fatalf("%s: %+v", device, superblock)
 	}
+	looked := time.Now()
 	must(t, filesystem.Mount(device, fsType, filesystem.MountOptions{}, target))
 	if fsType == filesystem.XFS {
 		must(t, filesystem.SetXFSNoSpaceRetries(device, 0))
 	}
 	mounted := time.Now()
-	return steps{create: created.Sub(began), activate: activated.Sub(inspected), mount: inspected.Sub(created) + mounted.Sub(activated)}
+	look := inspected.Sub(created) + looked.Sub(activated)
+	return steps{create: created.Sub(began), activate: activated.Sub(inspected), look: look, mount: look + mounted.Sub(looked)}
 }
 
 func (e *engine) down(ctx context.Context, t testing.TB, name, directory string) {

@@ -142,8 +142,8 @@ func (r *run) onFloor(fsType filesystem.Type) steps {
 
 // side is what was measured of one side, by step.
 type side struct {
-	total, create, activate, mount sample
-	reads, writes, flushes         counts
+	total, create, activate, mount, look sample
+	reads, writes, flushes               counts
 }
 
 func (s *side) add(took steps) {
@@ -151,6 +151,7 @@ func (s *side) add(took steps) {
 	s.create = append(s.create, took.create)
 	s.activate = append(s.activate, took.activate)
 	s.mount = append(s.mount, took.mount)
+	s.look = append(s.look, took.look)
 	s.reads = append(s.reads, took.io.reads)
 	s.writes = append(s.writes, took.io.writes)
 	s.flushes = append(s.flushes, took.io.flushes)
@@ -185,9 +186,9 @@ func (r *run) pairs(fsType filesystem.Type, total, parts, requests *table) {
 		strconv.Itoa(engine.writes.median()), strconv.Itoa(floor.writes.median()),
 		strconv.Itoa(engine.flushes.median()), strconv.Itoa(floor.flushes.median()))
 	for _, q := range []float64{0.1, 0.5, 0.9} {
-		fmt.Printf("%s, %s existing, p%.0f: ratio %.2f; engine %s = create %s, activate %s, mount %s; kernel alone %s = %s, %s, %s\n", fsType, existing, 100*q,
+		fmt.Printf("%s, %s existing, p%.0f: ratio %.2f; engine %s = create %s, activate %s, mount %s (%s of it to look); kernel alone %s = %s, %s, %s\n", fsType, existing, 100*q,
 			ratio(engine.total, floor.total, q),
-			milliseconds(engine.total.quantile(q)), milliseconds(engine.create.quantile(q)), milliseconds(engine.activate.quantile(q)), milliseconds(engine.mount.quantile(q)),
+			milliseconds(engine.total.quantile(q)), milliseconds(engine.create.quantile(q)), milliseconds(engine.activate.quantile(q)), milliseconds(engine.mount.quantile(q)), milliseconds(engine.look.quantile(q)),
 			milliseconds(floor.total.quantile(q)), milliseconds(floor.create.quantile(q)), milliseconds(floor.activate.quantile(q)), milliseconds(floor.mount.quantile(q)))
 	}
 }
