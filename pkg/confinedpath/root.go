@@ -68,7 +68,7 @@ func (r *Root) MakeDirectory(path string, mode os.FileMode) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer parent.Close()
+	defer func() { _ = parent.Close() }()
 	if err := unix.Mkdirat(int(parent.Fd()), name, uint32(mode.Perm())); err != nil && !errors.Is(err, unix.EEXIST) {
 		return nil, &Error{Path: path, Err: fmt.Errorf("make directory: %w", err)}
 	}
@@ -85,7 +85,7 @@ func (r *Root) RemoveDirectory(path string) error {
 	if err != nil {
 		return err
 	}
-	defer parent.Close()
+	defer func() { _ = parent.Close() }()
 	if err := unix.Unlinkat(int(parent.Fd()), name, unix.AT_REMOVEDIR); err != nil && !errors.Is(err, unix.ENOENT) {
 		return &Error{Path: path, Err: fmt.Errorf("remove directory: %w", err)}
 	}

@@ -99,8 +99,11 @@ func (s *Server) Serve(ctx context.Context) error {
 	}
 	err := s.socket.Withdraw()
 	s.stop(logger)
-	// Serve returns nil after a stop.
-	return errors.Join(err, <-ended)
+	// A server that was told to stop before it had begun says so.
+	if end := <-ended; !errors.Is(end, grpc.ErrServerStopped) {
+		err = errors.Join(err, end)
+	}
+	return err
 }
 
 func (s *Server) stop(logger klog.Logger) {

@@ -64,7 +64,7 @@ func (c *Client) get(ctx context.Context, path string, into any) error {
 	case err != nil:
 		return fmt.Errorf("ask the node agent: %w", err)
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode != http.StatusOK {
 		return fmt.Errorf("ask the node agent: %s %s: %s", http.MethodGet, path, response.Status)
 	}

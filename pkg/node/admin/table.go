@@ -96,9 +96,10 @@ func baseLines(bases []Base) (sizes, fileSystems string) {
 // WriteVolumes writes volumes as a table.
 func WriteVolumes(w io.Writer, volumes []VolumeInfo) error {
 	table := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(table, "NAME\tPOOL\tTHIN ID\tSIZE\tFSTYPE\tMKFS OPTIONS")
+	// A writer of a table reports what went wrong when it is flushed.
+	_, _ = fmt.Fprintln(table, "NAME\tPOOL\tTHIN ID\tSIZE\tFSTYPE\tMKFS OPTIONS")
 	for _, v := range volumes {
-		fmt.Fprintf(table, "%s\t%s\t%d\t%s\t%s\t%s\n", v.Name, v.Pool, v.ThinID, Size(v.Size), v.FSType, strings.Join(v.MkfsOptions, " "))
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%d\t%s\t%s\t%s\n", v.Name, v.Pool, v.ThinID, Size(v.Size), v.FSType, strings.Join(v.MkfsOptions, " "))
 	}
 	return table.Flush()
 }

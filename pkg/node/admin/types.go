@@ -8,7 +8,7 @@ import (
 // Socket is where the agent with the given run directory answers.
 func Socket(runDirectory string) string { return filepath.Join(runDirectory, "admin.sock") }
 
-// ErrNotRunning: no agent answers at the socket.
+// ErrNotRunning reports that no agent answers at the socket.
 var ErrNotRunning = errors.New("the node agent is not running")
 
 // PoolInfo is what there is to say of a pool. Sizes are bytes.

@@ -123,7 +123,7 @@ func (r *poolReconciler) open(ctx context.Context, config thinpool.Config) error
 		return err
 	}
 	klog.FromContext(ctx).Info("Pool is open", "pool", config.Name)
-	r.watchers.start(config.Name, pool)
+	r.watchers.start(config.Name, pool) //nolint:contextcheck // it outlives the reconcile
 	return nil
 }
 
@@ -131,7 +131,7 @@ func (r *poolReconciler) open(ctx context.Context, config thinpool.Config) error
 func (r *poolReconciler) announce(ctx context.Context, poolName string) error {
 	pool, err := r.pools.Get(poolName)
 	if err != nil {
-		return nil //nolint:nilerr // not open: nothing to announce
+		return nil // not open: nothing to announce
 	}
 	r.mu.Lock()
 	known := r.announced[poolName] == pool

@@ -43,7 +43,7 @@ func TestVolumeIsMadeInOneWrite(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	status := h.cluster.volume("v").Status
+	status := h.volume("v").Status
 	ready := condition(t, status.Conditions, "Ready")
 	if ready.Status != "True" || status.ThinID == nil || *status.ThinID != 7 || status.PoolID != testID || status.Size.Value() != 1<<30 || status.ObservedGeneration != 1 {
 		t.Errorf("status is %+v", status)
@@ -77,7 +77,7 @@ func TestVolumeThatIsRefused(t *testing.T) {
 					t.Errorf("got %v", err)
 				}
 			}
-			status := h.cluster.volume("v").Status
+			status := h.volume("v").Status
 			ready := condition(t, status.Conditions, "Ready")
 			if ready.Status != "False" || ready.Reason != test.reason || !contains(ready.Message, test.err.Error()) || status.ThinID != nil {
 				t.Errorf("status is %+v", status)
@@ -108,7 +108,7 @@ func TestLostVolumeIsNotMadeAgain(t *testing.T) {
 			if _, err := h.reconcileVolume("v"); err != nil {
 				t.Fatal(err)
 			}
-			ready := condition(t, h.cluster.volume("v").Status.Conditions, "Ready")
+			ready := condition(t, h.volume("v").Status.Conditions, "Ready")
 			if h.pool.creates > 0 || ready.Status != "False" || ready.Reason != "VolumeNotFound" {
 				t.Errorf("made %d times, ready is %+v", h.pool.creates, ready)
 			}
@@ -125,7 +125,7 @@ func TestVolumeWaitsForItsPool(t *testing.T) {
 		if result, err := h.reconcileVolume(name); err != nil || result.RequeueAfter != 0 {
 			t.Fatalf("waiting is by event: %v, %v", result, err)
 		}
-		return h.cluster.volume(name).Status
+		return h.volume(name).Status
 	}
 	// Not tried yet: nothing to say.
 	if status := reconcile("new"); len(status.Conditions) > 0 {
@@ -173,8 +173,8 @@ func TestVolumeRemoval(t *testing.T) {
 		if _, err := h.reconcileVolume("v"); err != nil {
 			t.Fatal(err)
 		}
-		if h.cluster.volume("v") != nil || h.pool.deletes != 1 || h.writes != 1 || h.statusWrites != 0 {
-			t.Errorf("left %v, %d deletes, %d and %d writes", h.cluster.volume("v"), h.pool.deletes, h.writes, h.statusWrites)
+		if h.volume("v") != nil || h.pool.deletes != 1 || h.writes != 1 || h.statusWrites != 0 {
+			t.Errorf("left %v, %d deletes, %d and %d writes", h.volume("v"), h.pool.deletes, h.writes, h.statusWrites)
 		}
 	})
 	t.Run("in use", func(t *testing.T) {
@@ -187,11 +187,11 @@ func TestVolumeRemoval(t *testing.T) {
 				t.Errorf("got %v, %v", result, err)
 			}
 		}
-		if ready := condition(t, h.cluster.volume("v").Status.Conditions, "Ready"); ready.Reason != "VolumeInUse" || h.statusWrites != 1 {
+		if ready := condition(t, h.volume("v").Status.Conditions, "Ready"); ready.Reason != "VolumeInUse" || h.statusWrites != 1 {
 			t.Errorf("ready is %+v, %d writes", ready, h.statusWrites)
 		}
 		h.pool.deleteErr = nil
-		if _, err := h.reconcileVolume("v"); err != nil || h.cluster.volume("v") != nil {
+		if _, err := h.reconcileVolume("v"); err != nil || h.volume("v") != nil {
 			t.Errorf("released: %v", err)
 		}
 	})
@@ -199,20 +199,20 @@ func TestVolumeRemoval(t *testing.T) {
 		h := newHarness(t, readyPool(nil), volumeObject("v", deleting))
 		h.openPool()
 		h.pool.deleteErr = unix.EIO
-		if _, err := h.reconcileVolume("v"); !errors.Is(err, unix.EIO) || h.cluster.volume("v") == nil {
+		if _, err := h.reconcileVolume("v"); !errors.Is(err, unix.EIO) || h.volume("v") == nil {
 			t.Errorf("got %v", err)
 		}
 	})
 	t.Run("pool is not open", func(t *testing.T) {
 		// It may have been made, whatever its status says: the pool has been open once.
 		h := newHarness(t, readyPool(nil), volumeObject("v", deleting))
-		if _, err := h.reconcileVolume("v"); err != nil || h.cluster.volume("v") == nil {
+		if _, err := h.reconcileVolume("v"); err != nil || h.volume("v") == nil {
 			t.Errorf("gone while its thin device may exist: %v", err)
 		}
 	})
 	t.Run("pool was never open", func(t *testing.T) {
 		h := newHarness(t, poolObject(nil), volumeObject("v", deleting))
-		if _, err := h.reconcileVolume("v"); err != nil || h.cluster.volume("v") != nil {
+		if _, err := h.reconcileVolume("v"); err != nil || h.volume("v") != nil {
 			t.Errorf("held for nothing: %v", err)
 		}
 	})

@@ -49,7 +49,7 @@ func (n *Node) publish(ctx context.Context, request *csi.NodePublishVolumeReques
 	if err != nil {
 		return err
 	}
-	defer staging.Close()
+	defer func() { _ = staging.Close() }()
 	return n.bind(request.GetTargetPath(), staging, staged, wanted)
 }
 
@@ -95,7 +95,7 @@ func (n *Node) bind(path string, staging *os.File, staged filesystem.MountPoint,
 	if err != nil {
 		return inDirectory(fieldTargetPath, err)
 	}
-	defer target.Close()
+	defer func() { _ = target.Close() }()
 	point, err := filesystem.Inspect(target)
 	if err != nil {
 		return err

@@ -58,7 +58,7 @@ func (n *Node) stage(ctx context.Context, request *csi.NodeStageVolumeRequest) e
 	if err != nil {
 		return inDirectory(fieldStagingPath, err)
 	}
-	defer target.Close()
+	defer func() { _ = target.Close() }()
 
 	point, err := filesystem.Inspect(target)
 	if err != nil {
@@ -110,7 +110,7 @@ func (n *Node) mount(ctx context.Context, device string, t filesystem.Type, opti
 	}
 	if superblock.Errors {
 		klog.FromContext(ctx).Info("File system carries the mark of an error, checking it", "device", device)
-		if err := n.check(device); err != nil {
+		if err := n.check(device); err != nil { //nolint:contextcheck // it may outlast the call
 			return err
 		}
 	}
@@ -119,7 +119,7 @@ func (n *Node) mount(ctx context.Context, device string, t filesystem.Type, opti
 		return err
 	}
 	klog.FromContext(ctx).Info("Kernel found the file system damaged, checking it", "device", device, "err", err)
-	if err := n.check(device); err != nil {
+	if err := n.check(device); err != nil { //nolint:contextcheck // it may outlast the call
 		return err
 	}
 	return filesystem.Mount(device, t, options, target)
@@ -144,7 +144,7 @@ func readSuperblock(device string) (filesystem.Superblock, error) {
 	if err != nil {
 		return filesystem.Superblock{}, err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	return filesystem.ReadSuperblock(file)
 }
 

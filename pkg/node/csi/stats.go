@@ -43,7 +43,7 @@ func (n *Node) stats(ctx context.Context, request *csi.NodeGetVolumeStatsRequest
 	if err != nil {
 		return filesystem.Usage{}, inField(fieldVolumePath, err)
 	}
-	defer directory.Close()
+	defer func() { _ = directory.Close() }()
 	point, err := filesystem.Inspect(directory)
 	if err != nil {
 		return filesystem.Usage{}, err

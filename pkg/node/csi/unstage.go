@@ -62,6 +62,6 @@ func (n *Node) unmount(path string) error {
 	if err != nil {
 		return err
 	}
-	defer parent.Close()
+	defer func() { _ = parent.Close() }()
 	return filesystem.Unmount(parent, name)
 }

@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// ErrNotOpen: a pool that the node should have is not open, so that nothing can be said of its volumes.
+// ErrNotOpen reports that a pool which the node should have is not open, so that nothing can be said of its volumes.
 var ErrNotOpen = errors.New("pool is not open")
 
 // NotOpenError names the pool and why it is not open. It matches ErrNotOpen.

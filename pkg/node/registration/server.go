@@ -22,7 +22,7 @@ const csiVersion = "1.0.0"
 // presenceInterval is how often it is checked that kubelet can still find the socket.
 var presenceInterval = 10 * time.Second
 
-// ErrRefused: kubelet did not take the driver.
+// ErrRefused reports that kubelet did not take the driver.
 var ErrRefused = errors.New("kubelet refused the driver")
 
 // Config is what kubelet is told, and where.
@@ -63,7 +63,7 @@ func (s *Server) Registered() bool { return s.registered.Load() }
 func (s *Server) Serve(ctx context.Context) error {
 	for {
 		vanished, err := s.serveOnce(ctx)
-		if err != nil || !vanished {
+		if err != nil || !vanished || ctx.Err() != nil {
 			return err
 		}
 		klog.FromContext(ctx).Info("Registration socket is gone, making it again", "socket", s.Socket())

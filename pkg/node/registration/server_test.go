@@ -114,3 +114,15 @@ func TestSocketThatVanishesComesBack(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A process that is told to stop at once, before anything has begun, ends without an error.
+func TestStopBeforeTheBeginning(t *testing.T) {
+	for range 20 {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		server := New(Config{DriverName: "csi-dm.io", Endpoint: "/k/csi.sock", Registry: t.TempDir()})
+		if err := server.Serve(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
