@@ -26,18 +26,19 @@ build: require-go ## Build the csi-dm binary into bin/
 ##### Tests
 
 .PHONY: test
-test: unit-test chart-test kernel-test e2e-test ## Run all tests: unit, chart, kernel, end to end
+test: unit-test chart-test kernel-test api-test e2e-test ## Run all tests: unit, chart, kernel, API server, end to end
 
 .PHONY: unit-test
 unit-test: require-go ## Run the tests that need no kernel and no cluster, with the race detector
-	@go test -race -timeout 10m ./...
+	@hack/install-debian.sh race
+	@CGO_ENABLED=1 go test -race -timeout 10m ./...
 
 .PHONY: check
 check: lint generate-check ## Run the linters and see that generated files are current
 
 .PHONY: lint
 lint: require-go ## Run golangci-lint, the rule of layers included
-	@lint=$$($(GOLANGCI_LINT)) && $$lint run ./... && $$lint run --build-tags kernel,uml,e2e ./pkg/... ./test/...
+	@lint=$$($(GOLANGCI_LINT)) && $$lint run ./... && $$lint run --build-tags kernel,uml,e2e,chart ./...
 
 .PHONY: ci
 ci: check test ## What CI runs
