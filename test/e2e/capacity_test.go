@@ -14,12 +14,12 @@ import (
 )
 
 // capacityPatience is how long a change of a pool may take to stand in its capacity object, scheduler's view included.
-const capacityPatience = 15 * time.Second
+const capacityPatience = 30 * time.Second
 
 // TestCapacity: a pod that prefers a node goes there while its claim fits, to the other node when it does not; when it fits
 // nowhere it waits and says why, and starts by itself once a volume was deleted.
 func TestCapacity(t *testing.T) {
-	f := newFixture(t, 8*time.Minute)
+	f := newFixture(t, 15*time.Minute)
 	preferred, other := suite.nodes[0], suite.nodes[1]
 	empty, err := f.LargestVolume(f.ctx, classExt4, preferred)
 	f.must(err)

@@ -19,7 +19,7 @@ import (
 // and after the node's power, is gone.
 func TestData(t *testing.T) {
 	const size = 512 * mebibyte
-	f := newFixture(t, 8*time.Minute)
+	f := newFixture(t, 15*time.Minute)
 	node := suite.nodes[0]
 	var writers []*writer
 	for fsType, class := range map[string]string{"ext4": classExt4, "xfs": classXFS} {
@@ -92,7 +92,7 @@ func (w *writer) check(when string) {
 // before.
 func (w *writer) awaitRestart(since time.Time) {
 	w.Helper()
-	w.must(w.AwaitObject(w.ctx, 2*podPatience, w.pod, "running since "+since.Format(time.TimeOnly), func() string {
+	w.must(w.AwaitObject(w.ctx, bootPatience, w.pod, "running since "+since.Format(time.TimeOnly), func() string {
 		for _, container := range w.pod.Status.ContainerStatuses {
 			// The API has whole seconds.
 			if running := container.State.Running; running != nil && running.StartedAt.After(since.Truncate(time.Second)) && container.Ready {

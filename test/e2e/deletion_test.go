@@ -21,7 +21,7 @@ import (
 // pool space are gone. Each look is shown to see what is there before the deletion.
 func TestDeletion(t *testing.T) {
 	const size, written = 256 * mebibyte, 64 * mebibyte
-	f := newFixture(t, 5*time.Minute)
+	f := newFixture(t, 10*time.Minute)
 	node := suite.nodes[0]
 	pool, err := suite.deployment.AwaitPool(f.ctx, node)
 	f.must(err)

@@ -15,13 +15,15 @@ import (
 	"github.com/csi-dm/csi-dm/test/e2e/deployment"
 )
 
-// How long single steps may take on a node with one processor.
+// How long single steps may take on a node with one processor, on a machine that has other work as well. Alone on two cores none
+// takes a tenth of it.
 const (
-	bindPatience     = 60 * time.Second
-	podPatience      = 90 * time.Second
-	deletionPatience = 60 * time.Second
-	eventPatience    = 60 * time.Second
-	cleanupPatience  = 4 * time.Minute
+	bindPatience     = 2 * time.Minute
+	podPatience      = 3 * time.Minute
+	bootPatience     = 6 * time.Minute
+	deletionPatience = 2 * time.Minute
+	eventPatience    = 2 * time.Minute
+	cleanupPatience  = 5 * time.Minute
 )
 
 const mebibyte = 1 << 20

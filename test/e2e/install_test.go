@@ -18,7 +18,7 @@ import (
 
 // TestInstall: the chart, installed by helm, makes a pool of every node's raw disk, and says so where an admin looks.
 func TestInstall(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
 	defer cancel()
 	identities := map[string]string{}
 	for _, name := range suite.nodes {

@@ -24,7 +24,7 @@ import (
 // and again while the pods start. All twenty pods run in the end, each on a volume that no other has and that was made once.
 func TestKills(t *testing.T) {
 	const count, size = 20, 64 * mebibyte
-	f := newFixture(t, 10*time.Minute)
+	f := newFixture(t, 20*time.Minute)
 	registered := map[string][]string{}
 	for _, node := range suite.nodes {
 		names, err := suite.deployment.RegistryVolumes(f.ctx, node)
@@ -39,7 +39,7 @@ func TestKills(t *testing.T) {
 	f.kill("while pods started")
 
 	for _, pod := range pods {
-		f.must(f.AwaitRunning(f.ctx, 4*time.Minute, pod))
+		f.must(f.AwaitRunning(f.ctx, 8*time.Minute, pod))
 	}
 	volumes := f.expectOneVolumeEach(pods)
 	f.expectRegistriesHold(volumes, registered)
@@ -119,7 +119,7 @@ func (f *fixture) awaitVolumes(what string, enough func(made, ready int) bool) e
 
 // awaitPods waits until some of the namespace's pods run.
 func (f *fixture) awaitPods(running int) error {
-	return cluster.Await(f.ctx, 3*time.Minute, fmt.Sprintf("%d pods to run", running), func(ctx context.Context) (string, error) {
+	return cluster.Await(f.ctx, 5*time.Minute, fmt.Sprintf("%d pods to run", running), func(ctx context.Context) (string, error) {
 		var pods corev1.PodList
 		if err := f.List(ctx, &pods, client.InNamespace(f.namespace)); err != nil {
 			return "", err
@@ -169,7 +169,8 @@ func (f *fixture) expectOneVolumeEach(pods []*corev1.Pod) map[string][]string {
 	return byNode
 }
 
-// expectRegistriesHold: each node's registry holds what it held before and exactly the given volumes, each thin id once.
+// expectRegistriesHold: each node's registry holds what it held before and exactly the given volumes, and the agent, which compared it with
+// the pool when it started after the kill, found no difference.
 func (f *fixture) expectRegistriesHold(volumes, before map[string][]string) {
 	f.Helper()
 	for _, node := range suite.nodes {
@@ -178,6 +179,13 @@ func (f *fixture) expectRegistriesHold(volumes, before map[string][]string) {
 		want := slices.Sorted(slices.Values(append(slices.Clone(before[node]), volumes[node]...)))
 		if got := slices.Sorted(slices.Values(names)); !slices.Equal(got, want) {
 			f.Errorf("registry of %s holds\n  %s\nwant\n  %s", node, strings.Join(got, "\n  "), strings.Join(want, "\n  "))
+		}
+		pools, err := suite.deployment.PoolInfo(f.ctx, node)
+		f.must(err)
+		for _, pool := range pools {
+			if pool.LostVolumes != 0 || pool.UnknownThinDevices != 0 {
+				f.Errorf("pool on %s: %+v: want neither lost volumes nor unknown thin devices", node, pool)
+			}
 		}
 	}
 }

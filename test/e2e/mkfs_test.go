@@ -24,7 +24,7 @@ func TestNoMkfsOnPodStart(t *testing.T) {
 }
 
 func testNoMkfs(t *testing.T, class string) {
-	f := newFixture(t, 5*time.Minute)
+	f := newFixture(t, 10*time.Minute)
 	node := suite.nodes[0]
 	// A size that no earlier run in this lab can have left a base for: the lab may have been up for long.
 	size := int64(384*mebibyte + rand.N(2000)*64<<10)

@@ -20,7 +20,7 @@ import (
 // TestRefusedClasses: a claim of a StorageClass that asks for what there is not stays pending, with an event that names the
 // parameter, its value and what is allowed.
 func TestRefusedClasses(t *testing.T) {
-	f := newFixture(t, 5*time.Minute)
+	f := newFixture(t, 10*time.Minute)
 	for _, refused := range []struct {
 		name       string
 		parameters map[string]string
@@ -51,7 +51,7 @@ func TestRefusedClasses(t *testing.T) {
 // TestRefusedSizes: 0 is refused when the claim is made; a size beyond the pool gets an event with the size and what the pool has
 // left, for a claim that was sent to a node and for a pod that is to be scheduled.
 func TestRefusedSizes(t *testing.T) {
-	f := newFixture(t, 5*time.Minute)
+	f := newFixture(t, 10*time.Minute)
 	_, err := f.CreateClaim(f.ctx, cluster.Claim{Namespace: f.namespace, Name: "zero", Class: classExt4, Size: 0})
 	if err == nil || !strings.Contains(err.Error(), "spec.resources") || !strings.Contains(err.Error(), "greater than zero") {
 		f.Errorf("a claim of size 0: %v: want a refusal that names the field and what is allowed", err)
@@ -136,7 +136,7 @@ func TestRefusedPools(t *testing.T) {
 // TestRefusedDevice: a device that carries anything is left as it is; the pool's condition and events say which device, what is
 // on it, and which field allows its removal.
 func TestRefusedDevice(t *testing.T) {
-	f := newFixture(t, 3*time.Minute)
+	f := newFixture(t, 8*time.Minute)
 	node, err := f.Lab.Node(f.ctx, suite.nodes[0])
 	f.must(err)
 	device, err := node.Output(f.ctx, "sh", "-ec", `truncate -s 512M /var/tmp/e2e-signature

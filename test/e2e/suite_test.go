@@ -154,7 +154,7 @@ func takeBaseline(ctx context.Context) error {
 
 // tidy removes the tests' classes and checks that no test left anything in the cluster or on a node.
 func tidy(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 6*time.Minute)
 	defer cancel()
 	var failures []error
 	for _, name := range []string{classExt4, classXFS} {
@@ -177,7 +177,7 @@ func tidy(ctx context.Context) error {
 
 // awaitBaseline waits until the node's kernel holds no device and no mount beyond the baseline.
 func awaitBaseline(ctx context.Context, node string) error {
-	return cluster.Await(ctx, 30*time.Second, "nothing to be left on "+node, func(ctx context.Context) (string, error) {
+	return cluster.Await(ctx, time.Minute, "nothing to be left on "+node, func(ctx context.Context) (string, error) {
 		state, err := suite.InspectNode(ctx, node)
 		if err != nil {
 			return err.Error(), nil

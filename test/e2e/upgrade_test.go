@@ -26,7 +26,7 @@ sync ` + cluster.MountPath + `/count.new || exit 1; mv ` + cluster.MountPath + `
 // uninstalled and installed again. None of them notices; their data, and their volumes' objects, are there; afterwards a volume can
 // be unmounted, mounted by another pod, and deleted.
 func TestUpgradeAndUninstall(t *testing.T) {
-	f := newFixture(t, 10*time.Minute)
+	f := newFixture(t, 20*time.Minute)
 	// Whatever happens, later tests find the driver installed.
 	t.Cleanup(func() {
 		if err := suite.deployment.Ensure(f.cleanupContext()); err != nil {
@@ -121,7 +121,7 @@ func (w *writer) count() int {
 // awaitCount waits until the pod has written a number greater than first.
 func (f *fixture) awaitCount(w *writer, first int) error {
 	f.Helper()
-	return cluster.Await(f.ctx, 20*time.Second, w.name+" to go on writing", func(context.Context) (string, error) {
+	return cluster.Await(f.ctx, time.Minute, w.name+" to go on writing", func(context.Context) (string, error) {
 		if now := w.count(); now <= first {
 			return fmt.Sprintf("the last number is %d, it was %d", now, first), nil
 		}

@@ -31,7 +31,8 @@ func (c *Cluster) Diagnose(ctx context.Context, namespace, driverNamespace strin
 	kubectl("get", "nodethinpools", "--output", "jsonpath={range .items[*]}{.metadata.name}{\" \"}{.status.conditions}{\"\\n\"}{end}")
 	kubectl("get", "csistoragecapacities", "--all-namespaces")
 	kubectl("--namespace", driverNamespace, "get", "pods", "--output", "wide")
-	kubectl("--namespace", driverNamespace, "get", "events", "--sort-by", ".lastTimestamp")
+	events, err := c.Kubectl(ctx, "--namespace", driverNamespace, "get", "events", "--sort-by", ".metadata.creationTimestamp")
+	section("the newest events of the driver", lastLines(events, 25), err)
 	c.driverLogs(ctx, driverNamespace, section)
 	c.nodeLogs(ctx, section)
 	return report.String()
@@ -59,7 +60,12 @@ func (c *Cluster) nodeLogs(ctx context.Context, section func(title, text string,
 		section("nodes", "", err)
 	}
 	for _, node := range nodes {
-		result, err := node.Exec(ctx, "sh", "-c", "dmesg | tail -n 30; DM_DISABLE_UDEV=1 dmsetup info --columns; DM_DISABLE_UDEV=1 dmsetup status")
+		result, err := node.Exec(ctx, "sh", "-c", "dmesg | tail -n 15; DM_DISABLE_UDEV=1 dmsetup info --columns; DM_DISABLE_UDEV=1 dmsetup status")
 		section("kernel of "+node.Name, string(result.Stdout)+string(result.Stderr), err)
 	}
+}
+
+func lastLines(text string, count int) string {
+	lines := strings.SplitAfter(text, "\n")
+	return strings.Join(lines[max(0, len(lines)-count):], "")
 }

@@ -20,7 +20,7 @@ func (c *Cluster) EmptyNamespace(ctx context.Context, name string) error {
 		return err
 	}
 	what := "pods, PersistentVolumes and ThinVolumes of namespace " + name + " to be gone"
-	err := Await(ctx, 2*time.Minute, what, func(ctx context.Context) (string, error) {
+	err := Await(ctx, 4*time.Minute, what, func(ctx context.Context) (string, error) {
 		left, err := c.remains(ctx, name)
 		if err != nil {
 			return err.Error(), nil

@@ -12,7 +12,7 @@ import (
 )
 
 // rolloutPatience is how long the driver's pods may take to be replaced on both nodes.
-const rolloutPatience = 3 * time.Minute
+const rolloutPatience = 6 * time.Minute
 
 // Install runs helm upgrade --install with the images of the work tree and further values of the form NAME=VALUE.
 func (d *Deployment) Install(ctx context.Context, values ...string) error {
@@ -34,7 +34,7 @@ func (d *Deployment) Install(ctx context.Context, values ...string) error {
 
 // Uninstall runs helm uninstall and returns when the driver's pods are gone.
 func (d *Deployment) Uninstall(ctx context.Context) error {
-	_, err := d.cluster.Tool(ctx, "helm", "uninstall", Release, "--namespace", Namespace, "--wait", "--timeout", "2m")
+	_, err := d.cluster.Tool(ctx, "helm", "uninstall", Release, "--namespace", Namespace, "--wait", "--timeout", "5m")
 	return err
 }
 

@@ -14,7 +14,7 @@ import (
 )
 
 // poolPatience is how long a node may take to make a pool of its disk, or to reopen it after a boot.
-const poolPatience = 90 * time.Second
+const poolPatience = 4 * time.Minute
 
 // Pool is the ThinPool on each node's raw disk.
 func Pool() *v1alpha1.ThinPool {

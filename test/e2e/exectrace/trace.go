@@ -33,7 +33,7 @@ import (
 const folder = "/run/e2e-exectrace"
 
 // patience is how long the recorder may take for what is asked of it.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // Trace is a recorder that runs on a node. It is for use by one goroutine.
 type Trace struct {
