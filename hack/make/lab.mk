@@ -1,5 +1,6 @@
 # The cluster lab: docs/testing-lab.md. Several labs: make lab-up CSI_DM_LAB=mine.
-LAB = go run ./test/lab/cmd/lab
+# The flags are those that the lab builds itself with, so that nothing is compiled twice.
+LAB = CGO_ENABLED=0 go run -trimpath ./test/lab/cmd/lab
 
 .PHONY: lab-up
 lab-up: require-go lab-packages ## Bring up a Kubernetes cluster with two nodes that have dm-thin
@@ -14,13 +15,14 @@ lab-status: require-go ## Show the lab's components, nodes and where their logs 
 	@$(LAB) status
 
 .PHONY: lab-test
-lab-test: require-go lab-packages ## Test the lab itself: power cuts, added nodes, Services, logs, exec
-	@go test -tags e2e -count 1 -timeout 30m -v ./test/lab/...
+lab-test: require-go lab-packages ## Test the lab itself: power cuts, added nodes, Services, logs, exec, images
+	@hack/install-debian.sh images
+	@go test -tags e2e -count 1 -p 1 -timeout 30m -v ./test/lab/...
 
 # bin/lab is for everything else: bin/lab exec node-a -- dmsetup ls
 .PHONY: lab
 lab: require-go ## Build bin/lab, the command for nodes, images, kubectl
-	@go build -o bin/lab ./test/lab/cmd/lab
+	@CGO_ENABLED=0 go build -trimpath -o bin/lab ./test/lab/cmd/lab
 
 .PHONY: lab-packages
 lab-packages:

@@ -504,6 +504,22 @@ func TestAddNodeAndLoadImage(t *testing.T) {
 	}
 }
 
+// TestInstallSnapshotCRDs: the kinds of the snapshot controller that the lab has an image of are served.
+func TestInstallSnapshotCRDs(t *testing.T) {
+	ctx := testContext(t)
+	if err := cluster.InstallSnapshotCRDs(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []string{"volumesnapshots", "volumesnapshotcontents", "volumesnapshotclasses", "volumegroupsnapshots"} {
+		err := wait.PollUntilContextTimeout(ctx, 200*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {
+			return cluster.Command(ctx, "kubectl", "get", kind).Run() == nil, nil
+		})
+		if err != nil {
+			t.Errorf("kubectl get %s: %v", kind, err)
+		}
+	}
+}
+
 // TestUpTwice: a lab that is up is what Up returns.
 func TestUpTwice(t *testing.T) {
 	again, err := lab.Up(testContext(t), lab.Options{})

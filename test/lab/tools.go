@@ -2,9 +2,12 @@ package lab
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+
+	"github.com/csi-dm/csi-dm/test/lab/toolchain"
 )
 
 // Tool returns the path of one of the lab's programs for people and tests: kubectl, helm or csi-sanity. They are of the lab's
@@ -24,4 +27,16 @@ func (l *Lab) Command(ctx context.Context, tool string, arguments ...string) *ex
 // Environment is the process' environment with KUBECONFIG, and PATH leading to the lab's tools first.
 func (l *Lab) Environment() []string {
 	return append(os.Environ(), "KUBECONFIG="+l.Kubeconfig(), "PATH="+l.paths.Tools()+string(os.PathListSeparator)+os.Getenv("PATH"))
+}
+
+// InstallSnapshotCRDs gives the cluster the VolumeSnapshot kinds and those of group snapshots.
+func (l *Lab) InstallSnapshotCRDs(ctx context.Context) error {
+	folder, err := toolchain.SnapshotCRDs(ctx)
+	if err != nil {
+		return err
+	}
+	if output, err := l.Command(ctx, "kubectl", "apply", "--server-side", "--kustomize", folder).CombinedOutput(); err != nil {
+		return fmt.Errorf("install the snapshot CRDs: %w: %s", err, output)
+	}
+	return nil
 }

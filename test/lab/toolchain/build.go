@@ -3,6 +3,7 @@ package toolchain
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -118,4 +119,26 @@ func Repository(ctx context.Context) (string, error) {
 		return "", errors.New("the lab is built from its sources: run it inside a checkout of csi-dm")
 	}
 	return folder, nil
+}
+
+// SnapshotCRDs returns the folder, with a kustomization, of the CustomResourceDefinitions that the snapshot controller of the
+// set csi-sidecars goes by.
+func SnapshotCRDs(ctx context.Context) (string, error) {
+	repository, err := Repository(ctx)
+	if err != nil {
+		return "", err
+	}
+	const module = "github.com/kubernetes-csi/external-snapshotter/client/v8"
+	command := exec.CommandContext(ctx, "go", "mod", "download", "-json", module)
+	command.Dir = filepath.Join(repository, "test", "lab", "tools", "csi-sidecars")
+	command.Env = append(os.Environ(), "GOWORK=off")
+	output, err := command.Output()
+	if err != nil {
+		return "", fmt.Errorf("find %s: %w", module, err)
+	}
+	var download struct{ Dir string }
+	if err := json.Unmarshal(output, &download); err != nil {
+		return "", fmt.Errorf("go mod download: %w", err)
+	}
+	return filepath.Join(download.Dir, "config", "crd"), nil
 }
