@@ -157,9 +157,12 @@ func serveKubelet(parent context.Context, options Options, service *csi.Node, ca
 }
 
 func apiConfig(options Options) (*rest.Config, error) {
-	config, err := clientcmd.BuildConfigFromFlags("", options.Kubeconfig)
+	config, err := rest.InClusterConfig()
+	if options.Kubeconfig != "" {
+		config, err = clientcmd.BuildConfigFromFlags("", options.Kubeconfig)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("--kubeconfig: %w", err)
+		return nil, fmt.Errorf("--kubeconfig %q: %w", options.Kubeconfig, err)
 	}
 	config.QPS, config.Burst = options.APIQPS, options.APIBurst
 	config.UserAgent = "csi-dm-node/" + version.String()

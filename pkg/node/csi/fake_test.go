@@ -24,6 +24,7 @@ type brokenPool struct {
 	deactivate  error // what Deactivate ends with
 	activations int
 	active      bool
+	devices     []string // what Activate gives, one after the other; then /dev/null
 }
 
 func (p *brokenPool) Volume(name string) (thinpool.Volume, error) {
@@ -41,7 +42,11 @@ func (p *brokenPool) Activate(context.Context, string) (string, error) {
 	defer p.mu.Unlock()
 	p.activations++
 	p.active = p.activate == nil
-	return "/dev/null", p.activate
+	device := "/dev/null"
+	if len(p.devices) > 0 {
+		device, p.devices = p.devices[0], p.devices[1:]
+	}
+	return device, p.activate
 }
 
 func (p *brokenPool) Deactivate(context.Context, string) error {

@@ -60,26 +60,36 @@ func (n *Node) stage(ctx context.Context, request *csi.NodeStageVolumeRequest) e
 	}
 	defer func() { _ = target.Close() }()
 
-	point, err := filesystem.Inspect(target)
+	device, held, err := activate(ctx, volume)
 	if err != nil {
 		return err
 	}
-	device, err := volume.Pool.Activate(ctx, id)
+	err = n.stageDevice(ctx, device, fsType, options, target)
+	// Only then can the device be removed, if something went wrong.
+	if err = errors.Join(err, held.Close()); err != nil {
+		return errors.Join(err, deactivate(ctx, volume))
+	}
+	return nil
+}
+
+// stageDevice mounts the device on target, unless it is mounted there.
+func (n *Node) stageDevice(ctx context.Context, device string, t filesystem.Type, options filesystem.MountOptions, target *os.File) error {
+	point, err := filesystem.Inspect(target)
 	if err != nil {
 		return err
 	}
 	if point.Mounted {
 		if err := mountedHere(point, device); err != nil {
-			return errors.Join(inField(fieldStagingPath, err), deactivate(ctx, volume))
+			return inField(fieldStagingPath, err)
 		}
-		return n.settle(fsType, device)
+		return n.settle(t, device)
 	}
-	if err := n.mount(ctx, device, fsType, options, target); err != nil {
-		return errors.Join(err, deactivate(ctx, volume))
+	if err := n.mount(ctx, device, t, options, target); err != nil {
+		return err
 	}
-	if err := n.settle(fsType, device); err != nil {
+	if err := n.settle(t, device); err != nil {
 		// Without its settings the volume could hang its pod for ever: it is not left mounted.
-		return errors.Join(err, n.unmount(request.GetStagingTargetPath()), deactivate(ctx, volume))
+		return errors.Join(err, n.unmount(target.Name()))
 	}
 	return nil
 }
@@ -146,6 +156,28 @@ func readSuperblock(device string) (filesystem.Superblock, error) {
 	}
 	defer func() { _ = file.Close() }()
 	return filesystem.ReadSuperblock(file)
+}
+
+// activate makes the volume's device and holds it open: until the file is closed the device stays, and its number, which
+// the kernel gives to another device else, is this volume's.
+func activate(ctx context.Context, volume pools.Located) (device string, held *os.File, err error) {
+	device, err = volume.Pool.Activate(ctx, volume.Name)
+	if err != nil {
+		return "", nil, err
+	}
+	held, err = os.Open(device)
+	if err != nil {
+		return "", nil, errors.Join(err, deactivate(ctx, volume))
+	}
+	// A deletion may have come before the file was open. Now nothing changes any more, so it is enough to ask again.
+	again, err := volume.Pool.Activate(ctx, volume.Name)
+	if err == nil && again != device {
+		err = fmt.Errorf("%w: its device was %s and is %s", errInFlight, device, again)
+	}
+	if err != nil {
+		return "", nil, errors.Join(err, held.Close())
+	}
+	return device, held, nil
 }
 
 // deactivate takes back an activation after a failure, also if the call's time is over by then. A device that is in use

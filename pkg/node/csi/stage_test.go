@@ -41,6 +41,19 @@ func TestStageFailures(t *testing.T) {
 	}
 }
 
+// TestDeviceThatIsReplaced: a volume that is deleted and made again while it is staged can get another device, and its first
+// one's number can be another volume's by then.
+func TestDeviceThatIsReplaced(t *testing.T) {
+	n, pool, kubelet := newBroken(t)
+	pool.devices = []string{"/dev/zero", "/dev/null"}
+	_, err := n.NodeStageVolume(t.Context(), &csi.NodeStageVolumeRequest{
+		VolumeId: "pvc-1", StagingTargetPath: filepath.Join(kubelet, "staging"), VolumeCapability: mountCapability(nil),
+	})
+	if status.Code(err) != codes.Aborted {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestUnstageInUse(t *testing.T) {
 	n, pool, kubelet := newBroken(t)
 	released := 0
