@@ -33,12 +33,12 @@ type execTrace struct {
 // markerPatience is how long the kernel may take to report an execution.
 const markerPatience = 10 * time.Second
 
-func startExecTrace(t testing.TB) *execTrace {
+func startExecTrace(ctx context.Context, t testing.TB) *execTrace {
 	t.Helper()
 	listener, err := audit.Listen()
 	must(t, err)
 	trace := &execTrace{t: t, execs: make(chan audit.Exec, 1<<16)}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() {
 		done <- listener.Run(ctx, func(e audit.Exec) error { trace.execs <- e; return nil })
@@ -94,7 +94,7 @@ func countExecs(ctx context.Context, t testing.TB, e *engine) *table {
 	must(t, err)
 	node, err := nodecsi.New(ctx, nodecsi.Config{NodeName: "bench", Pools: set, Kubelet: kubelet})
 	must(t, err)
-	trace := startExecTrace(t)
+	trace := startExecTrace(ctx, t)
 
 	result := newTable("file system", "first create of a size", "create", "stage", "unstage", "delete")
 	for _, fsType := range filesystem.Types {
