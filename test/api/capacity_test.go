@@ -144,11 +144,13 @@ func TestCapacityOfClasses(t *testing.T) {
 	foreign := &storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: uniqueName("foreign")}, Provisioner: "example.com"}
 	must(t, suite.Create(t.Context(), foreign))
 	t.Cleanup(func() { remove(t, foreign) })
-	theirs := s.stray(uniqueName("theirs"), foreign.Name, node)
+	right, err := s.capacity(t.Context(), node)
+	must(t, err)
+	theirs := s.stray(uniqueName("theirs"), foreign.Name, node, nil)
 	doubles := []client.Object{
-		s.stray(uniqueName("csisc-other-publisher"), s.class, node),
-		s.stray(uniqueName("duplicate"), s.class, node, v1alpha1.LabelManagedBy, v1alpha1.ManagedByCapacity),
-		s.stray(uniqueName("gone-class"), "no-such-class", node, v1alpha1.LabelManagedBy, v1alpha1.ManagedByCapacity),
+		s.stray(uniqueName("csisc-other-publisher"), s.class, node, nil),
+		s.stray(uniqueName("duplicate"), s.class, node, right),
+		s.stray(uniqueName("gone-class"), "no-such-class", node, right),
 	}
 	for _, double := range doubles {
 		awaitGone(t, double)
@@ -169,7 +171,7 @@ func TestCapacityLeftovers(t *testing.T) {
 	s.stop()
 	wrong.Capacity = resource.NewQuantity(999*gibibyte, resource.BinarySI)
 	must(t, suite.Update(t.Context(), wrong))
-	double := s.stray(uniqueName("duplicate"), s.class, s.nodes[0], v1alpha1.LabelManagedBy, v1alpha1.ManagedByCapacity)
+	double := s.stray(uniqueName("duplicate"), s.class, s.nodes[0], wrong)
 	gone := &v1alpha1.NodeThinPool{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.NodeThinPoolName(s.pool, s.nodes[1].name)}}
 	must(t, suite.Patch(t.Context(), &v1alpha1.ThinPool{ObjectMeta: metav1.ObjectMeta{Name: s.pool}},
 		merge(fmt.Sprintf(`{"spec":{"nodeSelector":{"matchLabels":{"kubernetes.io/hostname":%q}}}}`, "nowhere"))))
@@ -181,17 +183,18 @@ func TestCapacityLeftovers(t *testing.T) {
 	}
 }
 
-// stray makes a capacity object that is not the tracker's.
-func (s *scene) stray(name, class string, node *standIn, labels ...string) *storagev1.CSIStorageCapacity {
+// stray makes a capacity object that is none of the tracker's names: another publisher's, or, with labels and owner of one of the
+// tracker's, what a version of the driver that named its objects in another way would have left.
+func (s *scene) stray(name, class string, node *standIn, like *storagev1.CSIStorageCapacity) *storagev1.CSIStorageCapacity {
 	s.Helper()
 	object := &storagev1.CSIStorageCapacity{
-		ObjectMeta:       metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: map[string]string{}},
+		ObjectMeta:       metav1.ObjectMeta{Namespace: namespace, Name: name},
 		StorageClassName: class,
 		NodeTopology:     &metav1.LabelSelector{MatchLabels: topology(node).Segments},
 		Capacity:         resource.NewQuantity(1<<50, resource.BinarySI),
 	}
-	for i := 0; i+1 < len(labels); i += 2 {
-		object.Labels[labels[i]] = labels[i+1]
+	if like != nil {
+		object.Labels, object.OwnerReferences = like.Labels, like.OwnerReferences
 	}
 	must(s.T, suite.Create(s.Context(), object))
 	s.Cleanup(func() { remove(s.T, object) })
