@@ -2,6 +2,7 @@ package csi
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 
@@ -46,4 +47,15 @@ func checkCapabilities(capabilities []*csi.VolumeCapability) (filesystem.Type, e
 		asked = fsType
 	}
 	return asked, nil
+}
+
+// checkMountOptions refuses what the node would refuse to mount with: here the claim gets an event, there the pod would hang.
+func checkMountOptions(capabilities []*csi.VolumeCapability, fsType filesystem.Type) error {
+	for i, capability := range capabilities {
+		flags := capability.GetMount().GetMountFlags()
+		if _, err := filesystem.ParseMountOptions(fsType, flags); err != nil {
+			return &fieldError{fmt.Sprintf("volume_capabilities[%d].mount.mount_flags", i), strings.Join(flags, " "), err.Error() + " (mountOptions of the StorageClass)"}
+		}
+	}
+	return nil
 }

@@ -56,6 +56,9 @@ func readRequest(req *csi.CreateVolumeRequest) (request, error) {
 	case asked != "" && asked != class.Format.Type:
 		return request{}, &fieldError{"parameter " + v1alpha1.ParameterFSType, class.Format.Type, "the fs_type of the volume capabilities, which is " + string(asked)}
 	}
+	if err := checkMountOptions(req.GetVolumeCapabilities(), class.Format.Type); err != nil {
+		return request{}, err
+	}
 	size, err := readRange(req.GetCapacityRange(), class.Format.Type)
 	if err != nil {
 		return request{}, err

@@ -162,3 +162,21 @@ func TestCheckCapabilities(t *testing.T) {
 		})
 	}
 }
+
+// TestCheckMountOptions: what the node would refuse to mount with is refused while the claim is still pending.
+func TestCheckMountOptions(t *testing.T) {
+	with := func(flags ...string) *csi.VolumeCapability {
+		return &csi.VolumeCapability{AccessType: &csi.VolumeCapability_Mount{Mount: &csi.VolumeCapability_MountVolume{MountFlags: flags}}}
+	}
+	for _, fsType := range filesystem.Types {
+		if err := checkMountOptions([]*csi.VolumeCapability{with(), with("noatime", "discard")}, fsType); err != nil {
+			t.Errorf("%s: %v", fsType, err)
+		}
+	}
+	for _, bad := range []string{"init_itable", "errors=panic", "noatime,exec", "logbufs=4"} {
+		err := checkMountOptions([]*csi.VolumeCapability{with("noatime"), with(bad)}, filesystem.Ext4)
+		if err == nil || !strings.Contains(err.Error(), "volume_capabilities[1].mount.mount_flags") || !strings.Contains(err.Error(), bad) || !strings.Contains(err.Error(), "allowed are") {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+}
