@@ -2,6 +2,8 @@ package lifecycle
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -117,8 +119,21 @@ func (a *Announcer) announce(ctx context.Context, part *v1alpha1.NodeThinPool, c
 	if a.Client.Get(ctx, client.ObjectKey{Name: part.Spec.NodeName}, node) == nil {
 		related = append(related, node)
 	}
+	note := noteOf(fmt.Sprintf("pool %s on node %s: %s is %s: %s", part.Spec.PoolName, part.Spec.NodeName, condition.Type, condition.Status, condition.Message))
 	for _, object := range append(related, part) {
-		a.Recorder.Eventf(object, part, kind, condition.Reason, "Report",
-			"pool %s on node %s: %s is %s: %s", part.Spec.PoolName, part.Spec.NodeName, condition.Type, condition.Status, condition.Message)
+		a.Recorder.Eventf(object, part, kind, condition.Reason, "Report", "%s", note)
 	}
+}
+
+// longestNote is what the API server takes as an event's note, in bytes (NoteLengthLimit in Kubernetes' pkg/apis/core/validation);
+// a longer one is refused, and nobody would hear of the pool.
+const longestNote = 1024
+
+// noteOf cuts a text that is too long for a note between two characters. The condition has all of it.
+func noteOf(text string) string {
+	const more = "…"
+	if len(text) <= longestNote {
+		return text
+	}
+	return strings.ToValidUTF8(text[:longestNote-len(more)], "") + more
 }

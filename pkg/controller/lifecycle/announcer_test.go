@@ -1,7 +1,9 @@
 package lifecycle
 
 import (
+	"strings"
 	"testing"
+	"unicode/utf8"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -32,5 +34,20 @@ func TestNews(t *testing.T) {
 	a.forget(part.Name)
 	if len(a.announced) != 0 {
 		t.Error("a pool that is gone is remembered")
+	}
+}
+
+// TestNoteOf: however long a condition's message is, the event has a note that the API server takes.
+func TestNoteOf(t *testing.T) {
+	for _, short := range []string{"", "a", strings.Repeat("a", 1024)} {
+		if got := noteOf(short); got != short {
+			t.Errorf("%d bytes became %d", len(short), len(got))
+		}
+	}
+	for offset := range 3 {
+		got := noteOf(strings.Repeat("a", offset) + strings.Repeat("…", 400))
+		if len(got) > 1024 || len(got) < 1000 || !utf8.ValidString(got) || !strings.HasSuffix(got, "…") {
+			t.Errorf("a note of %d bytes: %q", len(got), got)
+		}
 	}
 }
