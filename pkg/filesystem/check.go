@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrCheckFailed: e2fsck found damage that it does not repair without being asked, or could not run.
+// ErrCheckFailed reports that e2fsck found damage that it does not repair without being asked, or could not run.
 var ErrCheckFailed = errors.New("file system check failed")
 
 const (

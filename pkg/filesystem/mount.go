@@ -28,7 +28,7 @@ func Mount(device string, t Type, options MountOptions, target *os.File) error {
 	if err != nil {
 		return fail("fsopen "+string(t), -1, err)
 	}
-	defer unix.Close(context)
+	defer func() { _ = unix.Close(context) }()
 	if err := unix.FsconfigSetString(context, "source", device); err != nil {
 		return fail("fsconfig source", context, err)
 	}
@@ -44,7 +44,7 @@ func Mount(device string, t Type, options MountOptions, target *os.File) error {
 	if err != nil {
 		return fail("fsmount", context, err)
 	}
-	defer unix.Close(mount)
+	defer func() { _ = unix.Close(mount) }()
 	if err := attach(mount, target); err != nil {
 		return fail("move_mount", -1, err)
 	}

@@ -16,7 +16,7 @@ func Bind(source, target *os.File, readOnly bool) error {
 	if err != nil {
 		return fail("open_tree", err)
 	}
-	defer unix.Close(mount)
+	defer func() { _ = unix.Close(mount) }()
 	if readOnly {
 		attributes := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
 		if err := unix.MountSetattr(mount, "", unix.AT_EMPTY_PATH, &attributes); err != nil {

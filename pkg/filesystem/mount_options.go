@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrMountOption: a mount option is not on the list of those that are allowed.
+// ErrMountOption reports a mount option that is not on the list of those that are allowed.
 var ErrMountOption = errors.New("mount option is not allowed")
 
 // MountOptions are mount options that ParseMountOptions accepted. The zero value is none.

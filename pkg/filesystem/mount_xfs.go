@@ -24,7 +24,7 @@ func writeNoSpaceRetries(root, device string, retries int) error {
 	if err != nil {
 		return err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	_, err = file.WriteString(strconv.Itoa(retries))
 	return err
 }
