@@ -21,7 +21,7 @@ const capacityPatience = 30 * time.Second
 func TestCapacity(t *testing.T) {
 	f := newFixture(t, 15*time.Minute)
 	preferred, other := suite.nodes[0], suite.nodes[1]
-	empty, err := f.LargestVolume(f.ctx, classExt4, preferred)
+	empty, err := f.AwaitLargestVolume(f.ctx, bootPatience, classExt4, preferred, "that of a pool that admits", func(largest int64) bool { return largest > 0 })
 	f.must(err)
 	// Five volumes and a bit fill an empty pool.
 	size := empty / 5 / mebibyte * mebibyte

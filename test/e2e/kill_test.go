@@ -31,6 +31,11 @@ func TestKills(t *testing.T) {
 		f.must(err)
 		registered[node] = names
 	}
+	for _, node := range suite.nodes {
+		// So that both nodes take part.
+		_, err := f.AwaitLargestVolume(f.ctx, bootPatience, classExt4, node, "that of a pool that admits", func(largest int64) bool { return largest >= count*size })
+		f.must(err)
+	}
 	pods := f.startTogether(count, size)
 
 	f.must(f.awaitVolumes("to be half made", func(made, ready int) bool { return made >= 4 && ready < count }))

@@ -27,7 +27,8 @@ func Connect(l *lab.Lab) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the lab's kubeconfig: %w", err)
 	}
-	config.QPS, config.Burst = 200, 400
+	// No limit: a limiter that cannot answer before a deadline would hide what was waited for.
+	config.QPS = -1
 	config.WarningHandler = rest.NoWarnings{}
 	scheme := runtime.NewScheme()
 	if err := clientgoscheme.AddToScheme(scheme); err != nil {
