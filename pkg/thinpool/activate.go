@@ -34,12 +34,16 @@ func (p *Pool) activate(ctx context.Context, name string) (string, error) {
 		return "", v.lost()
 	}
 	thin := v.record.ThinID
+	p.reload.RLock()
 	device, _, err := p.stack.ensure(ctx, p.label.PoolID.volumeName(name), p.label.PoolID.thinUUID(thin), p.thinTable(thin, v.record.Size))
+	p.reload.RUnlock()
 	if errors.Is(err, devicemapper.ErrThinNotExist) {
 		return "", fmt.Errorf("%w: %w", ErrPoolDamaged, err)
 	}
 	if err != nil {
-		return "", err
+		// The kernel gives a failed pool no errno of its own here.
+		_, failure := p.healthy(ctx)
+		return "", errors.Join(err, failure)
 	}
 	return device.Path(), nil
 }

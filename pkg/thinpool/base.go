@@ -134,7 +134,10 @@ func (p *Pool) makeBase(ctx context.Context, b *base) (err error) {
 		return err
 	}
 	reached(failBaseIntent)
-	if err := p.dm.CreateThin(ctx, p.device, devicemapper.ThinID(b.record.ThinID)); err != nil {
+	p.reload.RLock()
+	err = p.dm.CreateThin(ctx, p.device, devicemapper.ThinID(b.record.ThinID))
+	p.reload.RUnlock()
+	if err != nil {
 		p.registry.committer.ride(write{bucketIntents, intent, nil})
 		return p.messageFailure(err)
 	}
@@ -167,7 +170,9 @@ func (p *Pool) makeBase(ctx context.Context, b *base) (err error) {
 // formatBase activates the thin device, runs mkfs, looks at what it made, flushes and deactivates.
 func (p *Pool) formatBase(ctx context.Context, b *base) (err error) {
 	thin := b.record.ThinID
+	p.reload.RLock()
 	device, err := p.dm.Activate(ctx, p.label.PoolID.baseName(thin), p.label.PoolID.thinUUID(thin), p.thinTable(thin, b.record.Size))
+	p.reload.RUnlock()
 	if err != nil {
 		return err
 	}

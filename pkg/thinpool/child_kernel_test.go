@@ -173,10 +173,12 @@ type outcome struct {
 	may  map[string]bool // volumes about which nothing was acknowledged
 	// killed: the child ended itself, or was ended.
 	killed bool
+	// acknowledged operations of this child alone.
+	acknowledged int
 }
 
-// runChild runs a child until it dies or until after has passed, when it is killed.
-func runChild(t testing.TB, job childJob, known outcome, after time.Duration) outcome {
+// runChild runs a child until it dies. After that many acknowledged operations, if there is a limit, it is killed.
+func runChild(t testing.TB, job childJob, known outcome, limit int) outcome {
 	t.Helper()
 	text, err := json.Marshal(job)
 	if err != nil {
@@ -191,11 +193,11 @@ func runChild(t testing.TB, job childJob, known outcome, after time.Duration) ou
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if after > 0 {
-		timer := time.AfterFunc(after, func() { _ = command.Process.Kill() })
-		defer timer.Stop()
-	}
-	result := readFacts(t, output, known)
+	result := readFacts(t, output, known, func(acknowledged int) {
+		if acknowledged == limit {
+			_ = command.Process.Kill()
+		}
+	})
 	err = command.Wait()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL {
@@ -206,7 +208,7 @@ func runChild(t testing.TB, job childJob, known outcome, after time.Duration) ou
 	return result
 }
 
-func readFacts(t testing.TB, output io.Reader, known outcome) outcome {
+func readFacts(t testing.TB, output io.Reader, known outcome, each func(acknowledged int)) outcome {
 	t.Helper()
 	o := outcome{must: map[string]bool{}, may: map[string]bool{}}
 	for name, there := range known.must {
@@ -224,6 +226,8 @@ func readFacts(t testing.TB, output io.Reader, known outcome) outcome {
 		if f.Done {
 			delete(o.may, f.Name)
 			o.must[f.Name] = f.Op == "create"
+			o.acknowledged++
+			each(o.acknowledged)
 		} else {
 			delete(o.must, f.Name)
 			o.may[f.Name] = true

@@ -129,6 +129,49 @@ func TestConcurrentCallsForOneName(t *testing.T) {
 	}
 }
 
+// TestReconfigureUnderLoad reloads the pool's table again and again while volumes are made, activated and deleted: no call
+// meets the moment in which the pool is suspended.
+func TestReconfigureUnderLoad(t *testing.T) {
+	kerneltest.CheckClean(t)
+	config := configOn(kerneltest.Disk(t, 2*gib))
+	p := open(t, client(t), config)
+	ctx := testContext(t)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		inParallel(8, func(worker int) {
+			for i := range 12 {
+				name := fmt.Sprintf("v-%d-%d", worker, i)
+				if _, err := p.CreateVolume(ctx, ext4(name, 32*mib)); err != nil {
+					t.Error(err)
+					return
+				}
+				if _, err := p.Activate(ctx, name); err != nil {
+					t.Error(err)
+				}
+				if err := p.DeleteVolume(ctx, name); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}()
+	reloads := 0
+	for ; ; reloads++ {
+		select {
+		case <-done:
+			if reloads < 20 {
+				t.Errorf("only %d reloads", reloads)
+			}
+			return
+		default:
+		}
+		config.ErrorIfNoSpace = reloads%2 == 0
+		if err := p.Reconfigure(ctx, config); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestCloseUnderLoad closes a pool in the middle of calls: each of them ends well or with ErrPoolClosed, and none is half
 // done afterwards.
 func TestCloseUnderLoad(t *testing.T) {

@@ -5,7 +5,6 @@ package thinpool_test
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/csi-dm/csi-dm/pkg/devicemapper"
 	"github.com/csi-dm/csi-dm/pkg/thinpool"
@@ -73,32 +72,29 @@ func emptied(t *testing.T, dm *devicemapper.Client, config thinpool.Config) {
 	closed(t, p)
 }
 
-// TestKilledUnderLoad kills the process at random moments under a load from many goroutines, one pool through.
+// TestKilledUnderLoad kills the process in the middle of a load from many goroutines, several times on one pool.
 func TestKilledUnderLoad(t *testing.T) {
 	kerneltest.CheckClean(t)
 	dm, config := client(t), configOn(kerneltest.MachineDisk(t))
 	config.OverprovisionMilli = 100_000
-	rounds := 8
+	rounds := 5
 	if testing.Short() {
 		rounds = 3
 	}
 	var known outcome
 	operations := 0
 	for round := range rounds {
-		known = runChild(t, childJob{Config: config, Script: "load", Seed: uint64(round)}, known, time.Duration(400+250*round)*time.Millisecond)
+		known = runChild(t, childJob{Config: config, Script: "load", Seed: uint64(round)}, known, 10+15*round)
 		if !known.killed {
 			t.Fatal("the child was not killed")
 		}
-		operations += len(known.must)
+		operations += known.acknowledged
 		recovered(t, dm, config, known)
 		if t.Failed() {
 			t.Fatalf("round %d", round)
 		}
 	}
 	t.Logf("%d operations were acknowledged before %d kills", operations, rounds)
-	if operations < 100 {
-		t.Errorf("only %d operations were acknowledged in all: the test shows little", operations)
-	}
 }
 
 // recovered opens a pool that a child has left, checks and works with it, and shuts it down.

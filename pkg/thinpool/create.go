@@ -97,12 +97,14 @@ func (p *Pool) newVolume(ctx context.Context, spec VolumeSpec) (*volume, error) 
 	reached(failCreateIntent)
 	// Act.
 	thin := devicemapper.ThinID(v.record.ThinID)
+	p.reload.RLock()
 	if origin != nil {
 		p.snapshots.Add(1)
 		err = p.dm.CreateSnapshot(ctx, p.device, thin, devicemapper.ThinID(origin.record.ThinID))
 	} else {
 		err = p.dm.CreateThin(ctx, p.device, thin)
 	}
+	p.reload.RUnlock()
 	if errors.Is(err, devicemapper.ErrThinExist) {
 		// Not ours, so not ours to delete.
 		p.registry.committer.ride(write{bucketIntents, intentKey(v.intent), nil})

@@ -126,6 +126,10 @@ func (p *Pool) activateParts(ctx context.Context, numbers []devicemapper.DeviceN
 	if p.device, err = p.stack.ensurePart(ctx, partPool, table, made); err != nil {
 		return fmt.Errorf("activate thin pool: %w", err)
 	}
+	if _, err := p.healthy(ctx); err != nil {
+		klog.FromContext(ctx).Error(err, "Thin pool is left with the policy that it has", "pool", p.label.PoolName)
+		return nil
+	}
 	return p.applyPolicy(ctx, policy)
 }
 

@@ -31,8 +31,9 @@ type Pool struct {
 
 	// names holds back concurrent calls for one volume.
 	names nameLocks
-	// reload is held while the thin-pool table is being changed.
-	reload sync.Mutex
+	// reload is held while the thin-pool table is being changed, and for reading by calls that the kernel refuses, or lets
+	// wait, while the pool is suspended for that.
+	reload sync.RWMutex
 
 	// mutex guards what follows. It is held for moments only, never across a call to kernel or disk.
 	mutex      sync.Mutex

@@ -190,6 +190,24 @@ func TestRawVolumeIsEmpty(t *testing.T) {
 	}
 }
 
+// TestTwoPools: two pools of one name and with volumes of one name live side by side.
+func TestTwoPools(t *testing.T) {
+	kerneltest.CheckClean(t)
+	dm := client(t)
+	for i := range 2 {
+		p := open(t, dm, configOn(kerneltest.Disk(t, gib)))
+		create(t, p, ext4("v", 64*mib))
+		content := strings.Repeat("x", i+1)
+		directory, unmount := mount(t, activate(t, p, "v"), "ext4")
+		writeFile(t, filepath.Join(directory, "file"), content)
+		t.Cleanup(func() {
+			expectFile(t, filepath.Join(directory, "file"), content)
+			unmount()
+			deactivate(t, p, "v")
+		})
+	}
+}
+
 // TestOneProcessAtATime: a pool that is open is not opened again.
 func TestOneProcessAtATime(t *testing.T) {
 	kerneltest.CheckClean(t)

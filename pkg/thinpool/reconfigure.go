@@ -24,8 +24,6 @@ func (p *Pool) reconfigure(ctx context.Context, config Config) error {
 	if err := config.validate(); err != nil {
 		return err
 	}
-	p.reload.Lock()
-	defer p.reload.Unlock()
 	p.mutex.Lock()
 	old := p.config
 	p.mutex.Unlock()
@@ -59,6 +57,8 @@ func (p *Pool) dataLength() devicemapper.Sectors {
 
 // applyPolicy reloads the thin-pool table if it says otherwise than the policy.
 func (p *Pool) applyPolicy(ctx context.Context, want policy) (err error) {
+	p.reload.Lock()
+	defer p.reload.Unlock()
 	table, err := p.dm.Table(ctx, p.device, devicemapper.TableOptions{})
 	if err != nil {
 		return err
@@ -79,5 +79,7 @@ func (p *Pool) applyPolicy(ctx context.Context, want policy) (err error) {
 		return errors.Join(err, p.dm.Clear(ctx, p.device))
 	}
 	// Whatever happens now, the pool must not stay suspended.
-	return p.dm.Resume(context.WithoutCancel(ctx), p.device)
+	resume, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	return p.dm.Resume(resume, p.device)
 }

@@ -60,9 +60,7 @@ func (p *Pool) recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := p.finishIntents(ctx, thins); err != nil {
-		return err
-	}
+	p.finishIntents(ctx, thins)
 	reached(failRecoverVolumes)
 	p.compareThins(ctx, thins)
 	return nil
@@ -140,18 +138,21 @@ func (p *Pool) thinIDs(ctx context.Context) (_ map[uint32]bool, err error) {
 	return ids, nil
 }
 
-// finishIntents finishes or undoes what intents say. thins is kept up to date.
-func (p *Pool) finishIntents(ctx context.Context, thins map[uint32]bool) error {
-	for _, left := range p.leftBases {
+// finishIntents finishes or undoes what intents say. One that cannot be finished, because somebody has the device open,
+// keeps its intent and no other volume from being served; the next call for its name, or the next Open, tries again. thins
+// is kept up to date.
+func (p *Pool) finishIntents(ctx context.Context, thins map[uint32]bool) {
+	logger := klog.FromContext(ctx)
+	p.leftBases = slices.DeleteFunc(p.leftBases, func(left leftBase) bool {
 		if err := p.giveBack(ctx, left.record.ThinID); err != nil {
-			return fmt.Errorf("finish with base %d: %w", left.record.ThinID, err)
+			logger.Error(err, "Deleting what is left of a base failed", "pool", p.label.PoolName, "thinID", left.record.ThinID)
+			return false
 		}
 		delete(thins, left.record.ThinID)
 		p.registry.committer.ride(write{bucketBases, thinIDKey(left.record.ThinID), nil}, write{bucketIntents, intentKey(left.intent), nil})
-	}
-	p.leftBases = nil
+		return true
+	})
 	reached(failRecoverBases)
-	logger := klog.FromContext(ctx)
 	for _, name := range slices.Sorted(maps.Keys(p.volumes)) {
 		v := p.volumes[name]
 		switch {
@@ -166,13 +167,13 @@ func (p *Pool) finishIntents(ctx context.Context, thins map[uint32]bool) error {
 			logger.Info("Undid the creation of a volume", "pool", p.label.PoolName, "volume", name, "thinID", v.record.ThinID)
 		case v.state == volumeDeleting:
 			if err := p.finishDelete(ctx, name, v); err != nil {
-				return fmt.Errorf("finish the deletion of volume %s: %w", name, err)
+				logger.Error(err, "Finishing the deletion of a volume failed", "pool", p.label.PoolName, "volume", name, "thinID", v.record.ThinID)
+				continue
 			}
 			delete(thins, v.record.ThinID)
 			logger.Info("Finished the deletion of a volume", "pool", p.label.PoolName, "volume", name, "thinID", v.record.ThinID)
 		}
 	}
-	return nil
 }
 
 // compareThins compares the pool's thin ids with the registry, which must agree now. What does not is said and left alone:
@@ -180,9 +181,12 @@ func (p *Pool) finishIntents(ctx context.Context, thins map[uint32]bool) error {
 func (p *Pool) compareThins(ctx context.Context, thins map[uint32]bool) {
 	logger := klog.FromContext(ctx)
 	known := map[uint32]bool{}
+	for _, left := range p.leftBases {
+		known[left.record.ThinID] = true
+	}
 	for name, v := range p.volumes {
 		known[v.record.ThinID] = true
-		if !thins[v.record.ThinID] {
+		if v.state == volumeReady && !thins[v.record.ThinID] {
 			v.state = volumeLost
 			logger.Error(nil, "The pool does not hold a volume's thin device", "pool", p.label.PoolName, "volume", name, "thinID", v.record.ThinID)
 		}

@@ -215,6 +215,8 @@ func TestRefusesSmallerDevice(t *testing.T) {
 func TestRefusesTooSmall(t *testing.T) {
 	kerneltest.CheckClean(t)
 	refuses(t, client(t), configOn(kerneltest.Disk(t, 128*mib)), thinpool.ErrInvalid, "source.devices[0]", "at least")
+	_, err := thinpool.Open(testContext(t), client(t), configOn(kerneltest.Disk(t, 64<<10)))
+	refused(t, err, thinpool.ErrInvalid, "source.devices[0]", "at least")
 }
 
 // TestDamage damages what a pool consists of, piece by piece: what can be read in spite of it opens, the rest is refused

@@ -55,12 +55,12 @@ func TestRegistryFull(t *testing.T) {
 	filler := strings.Repeat("x", 90)
 	name := func(i int) string { return fmt.Sprintf("%s%06d", filler, i) }
 	taken := 0
-	for ; r.committer.room() == nil; taken += 100 {
+	for ; r.committer.room() == nil; taken += 300 {
 		var writes []write
-		for i := range 100 {
+		for i := range 300 {
 			writes = append(writes, volumeWrite(name(taken+i), uint32(taken+i)))
 		}
-		if err := r.committer.commit(ctx, uint32(taken+100), writes...); err != nil {
+		if err := r.committer.commit(ctx, uint32(taken+300), writes...); err != nil {
 			t.Fatal(err)
 		}
 		if taken > 1_000_000 {

@@ -55,7 +55,10 @@ func openSource(ctx context.Context, source Source) (devices sourceDevices, err 
 		devices = append(devices, device)
 	}
 	for i := range devices {
-		devices[i].label, devices[i].err = readLabel(devices[i].file)
+		devices[i].err = errNoLabel
+		if devices[i].Size >= labelArea {
+			devices[i].label, devices[i].err = readLabel(devices[i].file)
+		}
 	}
 	return devices, nil
 }

@@ -53,7 +53,9 @@ func (p *Pool) messageFailure(err error) error {
 
 // deleteThin deletes a thin device that is not active, durably. One that does not exist is success.
 func (p *Pool) deleteThin(ctx context.Context, thin uint32) error {
+	p.reload.RLock()
 	err := p.dm.DeleteThin(ctx, p.device, devicemapper.ThinID(thin))
+	p.reload.RUnlock()
 	if err != nil && !errors.Is(err, devicemapper.ErrThinNotExist) {
 		return p.messageFailure(err)
 	}

@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
+	"os"
+	"strings"
 	"testing"
 
 	"github.com/csi-dm/csi-dm/pkg/devicemapper"
@@ -169,4 +171,45 @@ func TestForeignDevices(t *testing.T) {
 
 	activate(t, p, "v")
 	deactivate(t, p, "v")
+}
+
+// TestBusyLeftover: somebody holds open the device of a volume whose deletion an earlier process has recorded. The pool
+// opens, serves the others, and finishes the deletion when it is asked again.
+func TestBusyLeftover(t *testing.T) {
+	kerneltest.CheckClean(t)
+	dm, ctx, config := client(t), testContext(t), configOn(kerneltest.Disk(t, gib))
+	if result := runChild(t, childJob{Config: config, Script: "life", Failpoint: "delete: intent durable"}, outcome{}, 0); !result.killed {
+		t.Fatal("the child was not killed")
+	}
+	var pool devicemapper.Info
+	for _, device := range get(dm.List(ctx))(t) {
+		if strings.HasSuffix(string(device.Name), "-pool") {
+			pool = get(dm.Info(ctx, device))(t)
+		}
+	}
+	// The script deletes "b", which has thin id 2: the base is 0, "a" is 1.
+	id := strings.TrimSuffix(strings.TrimPrefix(string(pool.UUID), "CSIDM-"), "-pool")
+	table := devicemapper.Table{{Length: devicemapper.SectorsOf(64 * mib), Target: devicemapper.Thin{Pool: pool.Number, ID: 2}}}
+	prefix := strings.TrimSuffix(string(pool.Name), "pool")
+	device := get(dm.Activate(ctx, devicemapper.Name(prefix+"volume-b"), devicemapper.UUID("CSIDM-"+id+"-thin-2"), table))(t)
+	holder := get(os.Open(device.Path()))(t)
+
+	p := open(t, dm, config)
+	if status := get(p.Status(ctx))(t); status.PendingDeletions != 1 || status.UnknownThinDevices != 0 {
+		t.Errorf("%+v", status)
+	}
+	activate(t, p, "a")
+	deactivate(t, p, "a")
+	refused(t, p.DeleteVolume(ctx, "b"), thinpool.ErrVolumeInUse)
+	_, err := p.CreateVolume(ctx, ext4("b", 64*mib))
+	refused(t, err, thinpool.ErrVolumeInUse)
+	if err := holder.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.DeleteVolume(ctx, "b"); err != nil {
+		t.Error(err)
+	}
+	if status := get(p.Status(ctx))(t); status.PendingDeletions != 0 {
+		t.Errorf("%+v", status)
+	}
 }

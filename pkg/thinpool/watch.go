@@ -10,7 +10,7 @@ import (
 
 // Watch calls notify after each event of the kernel's pool (low water, a change of mode), and at least every interval,
 // until ctx ends or the pool is closed; it returns ctx's error or ErrPoolClosed. notify is called from one goroutine at a
-// time, first right at the beginning, and should read Status. Not everything that matters raises an event, hence the
+// time, first right at the beginning, and should read Status; it must not close the pool, which waits for it. Not everything that matters raises an event, hence the
 // interval; events that come in a burst make one call.
 func (p *Pool) Watch(ctx context.Context, interval time.Duration, notify func()) error {
 	if err := p.begin(); err != nil {
