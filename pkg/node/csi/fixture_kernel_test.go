@@ -45,6 +45,12 @@ type fixture struct {
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
+	return newFixtureOn(t, 2*gib)
+}
+
+// newFixtureOn makes the pool on a disk of the given size.
+func newFixtureOn(t *testing.T, size int64) *fixture {
+	t.Helper()
 	kerneltest.CheckClean(t)
 	dm, err := devicemapper.Open()
 	if err != nil {
@@ -62,7 +68,7 @@ func newFixture(t *testing.T) *fixture {
 	})
 	f := &fixture{t: t, kubelet: kubelet, dm: dm, config: thinpool.Config{
 		Name: poolName, BlockSize: 64 << 10, MinFreePercent: 0, OverprovisionMilli: 100_000, ErrorIfNoSpace: true, DiscardPassdown: true,
-		Source: thinpool.Source{Devices: []string{kerneltest.Disk(t, 2*gib)}},
+		Source: thinpool.Source{Devices: []string{kerneltest.Disk(t, size)}},
 	}}
 	f.start()
 	t.Cleanup(func() {
@@ -124,10 +130,15 @@ func (f *fixture) pool() pools.Pool {
 	return pool
 }
 
-// volume makes a volume and what kubelet makes for it.
+// volume makes a volume of 512 MiB and what kubelet makes for it.
 func (f *fixture) volume(name string, fsType filesystem.Type) *volume {
 	f.t.Helper()
-	spec := thinpool.VolumeSpec{Name: name, Size: 512 * mib, Format: filesystem.Format{Type: fsType}}
+	return f.volumeOf(512*mib, name, fsType)
+}
+
+func (f *fixture) volumeOf(size int64, name string, fsType filesystem.Type) *volume {
+	f.t.Helper()
+	spec := thinpool.VolumeSpec{Name: name, Size: size, Format: filesystem.Format{Type: fsType}}
 	if _, err := f.pool().CreateVolume(f.context(), spec); err != nil {
 		f.t.Fatal(err)
 	}
