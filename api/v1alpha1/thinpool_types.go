@@ -28,6 +28,7 @@ type ThinPool struct {
 // ThinPoolSpec is what the admin writes.
 type ThinPoolSpec struct {
 	// Nodes that own such a pool. Absent or empty: every node that runs the driver.
+	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, e.operator in ['Exists', 'DoesNotExist'] ? !has(e.values) || size(e.values) == 0 : e.operator in ['In', 'NotIn'] && has(e.values) && size(e.values) > 0)",message="nodeSelector.matchExpressions: operator must be In or NotIn, with values, or Exists or DoesNotExist, without"
 	// +optional
 	NodeSelector *metav1.LabelSelector `json:"nodeSelector,omitempty"`
 

@@ -264,8 +264,7 @@ func TestPatience(t *testing.T) {
 	s.expectNoVolumes("after the call's time")
 }
 
-// TestLastRoom: of many requests at once, on two replicas of which none has seen the other's volumes, a replica never promises more
-// than there is.
+// TestLastRoom: of many requests at once exactly those are granted for which there is room, and no other is even tried.
 func TestLastRoom(t *testing.T) {
 	const count, fit = 40, 10
 	s := newScene(t, 1, fit*gibibyte)

@@ -13,6 +13,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -79,6 +80,66 @@ func TestPartsFollowLabels(t *testing.T) {
 		}
 		return ""
 	})
+}
+
+// TestPoolEverywhere: a pool that names no nodes comes to each node that runs the driver, to no other, and stays while the driver is
+// away for a moment.
+func TestPoolEverywhere(t *testing.T) {
+	with := newStandIn(t, uniqueName("with"), nil)
+	without := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: uniqueName("without")}}
+	must(t, suite.Create(t.Context(), without))
+	t.Cleanup(func() { remove(t, without) })
+	pool := &v1alpha1.ThinPool{
+		ObjectMeta: metav1.ObjectMeta{Name: uniqueName("everywhere")},
+		Spec:       v1alpha1.ThinPoolSpec{PoolSettings: v1alpha1.PoolSettings{Source: v1alpha1.PoolSource{Devices: []string{"/dev/sdx"}}}},
+	}
+	s := &scene{T: t, pool: pool.Name}
+	part, none := s.part(with), &v1alpha1.NodeThinPool{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.NodeThinPoolName(pool.Name, without.Name)}}
+	t.Cleanup(func() { remove(t, part) })
+	startReplica(t)
+	must(t, suite.Create(t.Context(), pool))
+	t.Cleanup(func() { remove(t, pool) })
+	awaitState(t, part, "made", func() string { return "" })
+	made := part.UID
+
+	csiNode := &storagev1.CSINode{ObjectMeta: metav1.ObjectMeta{Name: with.name}}
+	must(t, suite.Get(t.Context(), client.ObjectKeyFromObject(csiNode), csiNode))
+	drivers := csiNode.Spec.Drivers
+	csiNode.Spec.Drivers = nil
+	must(t, suite.Update(t.Context(), csiNode))
+	awaitState(t, pool, "summed up", func() string {
+		if pool.Status.Nodes != 1 {
+			return fmt.Sprintf("status is %+v", pool.Status)
+		}
+		return ""
+	})
+	csiNode.Spec.Drivers = drivers
+	must(t, suite.Update(t.Context(), csiNode))
+	if !exists(t, part) || part.UID != made || part.DeletionTimestamp != nil {
+		t.Error("the part went with the driver")
+	}
+	if exists(t, none) {
+		t.Error("a node without the driver has a part")
+	}
+}
+
+// TestBadSelector: a label that cannot be one is said in the ThinPool's condition, and nothing is taken away for it.
+func TestBadSelector(t *testing.T) {
+	s := newScene(t, 1, gibibyte)
+	s.changePool(`{"spec":{"nodeSelector":{"matchLabels":{"scene":"not a label value"}}}}`)
+	pool := &v1alpha1.ThinPool{ObjectMeta: metav1.ObjectMeta{Name: s.pool}}
+	awaitState(t, pool, "found wanting", func() string {
+		condition := apimeta.FindStatusCondition(pool.Status.Conditions, v1alpha1.ConditionReady)
+		if condition == nil || condition.Reason != v1alpha1.ReasonInvalidSelector || !strings.Contains(condition.Message, "spec.nodeSelector") ||
+			!strings.Contains(condition.Message, "not a label value") {
+			return fmt.Sprintf("conditions are %+v", pool.Status.Conditions)
+		}
+		return ""
+	})
+	s.awaitCapacity(s.nodes[0], 0)
+	if part := s.part(s.nodes[0]); !exists(t, part) || part.DeletionTimestamp != nil {
+		t.Error("the part was taken away")
+	}
 }
 
 // TestSettingsAreCopied: what the admin changes reaches the nodes, what the agent wrote stays.

@@ -3,6 +3,7 @@
 package chart
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -10,11 +11,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/yaml"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/yaml"
 )
 
 const folder = "../../charts/csi-dm"
@@ -67,15 +70,19 @@ func render(t *testing.T, values string, arguments ...string) objects {
 func parse(t *testing.T, output string) objects {
 	t.Helper()
 	rendered := objects{t: t}
-	decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader([]byte(output)), 4096)
+	documents := utilyaml.NewYAMLReader(bufio.NewReader(strings.NewReader(output)))
 	for {
-		object := &unstructured.Unstructured{}
-		err := decoder.Decode(object)
+		document, err := documents.Read()
 		if errors.Is(err, io.EOF) {
 			return rendered
 		}
 		if err != nil {
 			t.Fatal(err)
+		}
+		object := &unstructured.Unstructured{}
+		// Strict: helm lets a key pass that is there twice, kubectl does not.
+		if err := yaml.UnmarshalStrict(document, &object.Object); err != nil {
+			t.Fatalf("%v in\n%s", err, document)
 		}
 		if len(object.Object) > 0 {
 			rendered.list = append(rendered.list, object)
