@@ -55,10 +55,10 @@ func TestKills(t *testing.T) {
 	}
 }
 
-// startTogether creates claims and pods from a goroutine each. A pod adds its name to a file on its volume.
+// startTogether creates claims and pods from a goroutine each. A pod adds its name to a file on its volume, once.
 func (f *fixture) startTogether(count int, size int64) []*corev1.Pod {
 	f.Helper()
-	script := "hostname >>" + cluster.MountPath + "/id; sync; trap 'exit 0' TERM; while :; do sleep 3600 & wait $!; done"
+	script := "cd " + cluster.MountPath + "; grep -qx $HOSTNAME id || echo $HOSTNAME >>id; sync; trap 'exit 0' TERM; while :; do sleep 3600 & wait $!; done"
 	pods, errs := make([]*corev1.Pod, count), make([]error, count)
 	var group sync.WaitGroup
 	for index := range count {
