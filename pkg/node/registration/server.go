@@ -2,8 +2,6 @@ package registration
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"path/filepath"
 	"sync/atomic"
 	"time"
@@ -19,11 +17,13 @@ import (
 // kubelet compares it.
 const csiVersion = "1.0.0"
 
-// presenceInterval is how often it is checked that kubelet can still find the socket.
-var presenceInterval = 10 * time.Second
-
-// ErrRefused reports that kubelet did not take the driver.
-var ErrRefused = errors.New("kubelet refused the driver")
+// Variables for the tests' sake.
+var (
+	// presenceInterval is how often it is checked that kubelet can still find the socket.
+	presenceInterval = 10 * time.Second
+	// After a refusal the socket is made anew after these times, doubling.
+	firstRetry, lastRetry = time.Second, 30 * time.Second
+)
 
 // Config is what kubelet is told, and where.
 type Config struct {
@@ -41,12 +41,12 @@ type Server struct {
 
 	config     Config
 	registered atomic.Bool
-	refused    chan error
+	refused    chan string
 }
 
 // New makes a server.
 func New(config Config) *Server {
-	return &Server{config: config, refused: make(chan error, 1)}
+	return &Server{config: config, refused: make(chan string, 1)}
 }
 
 // Socket is the path of the socket that kubelet finds.
@@ -57,20 +57,27 @@ func (s *Server) Socket() string {
 // Registered tells whether kubelet has said that it took the driver.
 func (s *Server) Registered() bool { return s.registered.Load() }
 
-// Serve makes the socket appear and answers kubelet until ctx ends; then it removes the socket and returns nil. It
-// returns ErrRefused if kubelet does not take the driver: there is no other way to make kubelet try again than a new
-// socket. A socket that somebody removed is made again. The CSI service must answer by the time of the call.
+// Serve makes the socket appear and answers kubelet until ctx ends; then it removes the socket and returns nil. The CSI
+// service must answer by the time of the call.
+//
+// Where kubelet refuses the driver (as it does while the API server is away), the socket is made anew after a while, which
+// makes every kubelet try again. The process goes on: the volumes that are in use need no registration. A socket that
+// somebody removed is made anew, too.
 func (s *Server) Serve(ctx context.Context) error {
-	for {
-		vanished, err := s.serveOnce(ctx)
-		if err != nil || !vanished || ctx.Err() != nil {
+	for retry := firstRetry; ; retry = min(2*retry, lastRetry) {
+		again, err := s.serveOnce(ctx, retry)
+		if err != nil || !again || ctx.Err() != nil {
 			return err
 		}
-		klog.FromContext(ctx).Info("Registration socket is gone, making it again", "socket", s.Socket())
+		if s.registered.Load() {
+			retry = firstRetry
+		}
+		klog.FromContext(ctx).Info("Making the registration socket anew", "socket", s.Socket())
 	}
 }
 
-func (s *Server) serveOnce(ctx context.Context) (vanished bool, err error) {
+// serveOnce serves one socket until ctx ends, or until another one should take its place.
+func (s *Server) serveOnce(ctx context.Context, retry time.Duration) (again bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	server, err := grpcserver.Listen(ctx, grpcserver.Options{
@@ -85,13 +92,21 @@ func (s *Server) serveOnce(ctx context.Context) (vanished bool, err error) {
 
 	ticker := time.NewTicker(presenceInterval)
 	defer ticker.Stop()
+	var patience <-chan time.Time
 	for {
 		select {
 		case err := <-ended:
 			return false, err
-		case refusal := <-s.refused:
-			cancel()
-			return false, errors.Join(refusal, <-ended)
+		case why := <-s.refused:
+			klog.FromContext(ctx).Error(nil, "Kubelet refused the driver", "driver", s.config.DriverName,
+				"endpoint", s.config.Endpoint, "why", why, "retry", retry)
+			patience = time.After(retry)
+		case <-patience:
+			patience = nil
+			if !s.registered.Load() { // a recent kubelet tries again by itself
+				cancel()
+				return true, <-ended
+			}
 		case <-ticker.C:
 			if !server.Present() {
 				cancel()
@@ -116,8 +131,8 @@ func (s *Server) NotifyRegistrationStatus(ctx context.Context, status *registera
 		return &registerapi.RegistrationStatusResponse{}, nil
 	}
 	select {
-	case s.refused <- fmt.Errorf("%w %s at %s: %s", ErrRefused, s.config.DriverName, s.config.Endpoint, status.GetError()):
-	default: // said before
+	case s.refused <- status.GetError():
+	default: // one is being dealt with
 	}
 	return &registerapi.RegistrationStatusResponse{}, nil
 }

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -81,14 +80,36 @@ func TestRegistration(t *testing.T) {
 	}
 }
 
-func TestRefusalEndsServe(t *testing.T) {
-	_, kubelet, stop := serve(t)
-	status := &registerapi.RegistrationStatus{Error: "version not supported"}
-	if _, err := kubelet.NotifyRegistrationStatus(t.Context(), status); err != nil {
+// TestRefusalIsRetried: kubelet finds another socket after it has refused, until it takes the driver.
+func TestRefusalIsRetried(t *testing.T) {
+	first, last := firstRetry, lastRetry
+	firstRetry, lastRetry = 10*time.Millisecond, 20*time.Millisecond
+	t.Cleanup(func() { firstRetry, lastRetry = first, last })
+	server, kubelet, stop := serve(t)
+	for range 3 {
+		before, err := os.Lstat(server.Socket())
+		if err != nil {
+			t.Fatal(err)
+		}
+		status := &registerapi.RegistrationStatus{Error: "the API server is away"}
+		if _, err := kubelet.NotifyRegistrationStatus(t.Context(), status, grpc.WaitForReady(true)); err != nil {
+			t.Fatal(err)
+		}
+		if server.Registered() {
+			t.Error("registered although it was refused")
+		}
+		waitFor(t, "another socket", func() bool {
+			now, err := os.Lstat(server.Socket())
+			return err == nil && !now.ModTime().Equal(before.ModTime())
+		})
+	}
+	if _, err := kubelet.NotifyRegistrationStatus(t.Context(), &registerapi.RegistrationStatus{PluginRegistered: true}, grpc.WaitForReady(true)); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(50 * time.Millisecond) // it must end by itself, not by stop
-	if err := stop(); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "version not supported") {
+	if !server.Registered() {
+		t.Error("not registered although kubelet took it in the end")
+	}
+	if err := stop(); err != nil {
 		t.Errorf("Serve: %v", err)
 	}
 }
