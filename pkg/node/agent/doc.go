@@ -5,7 +5,7 @@
 //	cluster.go         the manager: what is watched, what is asked of the API server
 //	pool_reconciler.go a NodeThinPool: the pool is opened, and shut down (pool_removal.go); pool_report.go says how it is
 //	pool_watch.go      the kernel's events of each open pool
-//	volume_reconciler.go a ThinVolume: the thin device is made, or deleted; one status write each
+//	volume_reconciler.go a ThinVolume: the thin device is made, or deleted (volume_removal.go); one status write each
 //	reasons.go         what goes wrong, as conditions that the controller acts on
 //
 // Nothing here is on a pod's way to its volume. While the API server is away the agent goes on with what it knew:

@@ -1,0 +1,52 @@
+package agent
+
+import (
+	"context"
+	"errors"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/klog/v2"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/csi-dm/csi-dm/api/v1alpha1"
+	"github.com/csi-dm/csi-dm/pkg/node/pools"
+	"github.com/csi-dm/csi-dm/pkg/thinpool"
+)
+
+// remove deletes the volume and lets its object go.
+func (r *volumeReconciler) remove(ctx context.Context, object *v1alpha1.ThinVolume) (reconcile.Result, error) {
+	if !controllerutil.ContainsFinalizer(object, v1alpha1.VolumeFinalizer) {
+		return reconcile.Result{}, nil
+	}
+	pool, err := r.pools.Get(object.Spec.PoolName)
+	switch {
+	case err == nil:
+		err = pool.DeleteVolume(ctx, object.Name)
+	case r.neverMade(ctx, object):
+		err = nil
+	}
+	switch {
+	case errors.Is(err, pools.ErrNotOpen):
+		klog.FromContext(ctx).Info("Deletion waits for the pool", "volume", object.Name, "pool", object.Spec.PoolName, "err", err)
+		return reconcile.Result{}, nil
+	case errors.Is(err, thinpool.ErrVolumeInUse):
+		return reconcile.Result{RequeueAfter: inUseRetry}, r.sayFailed(ctx, object, err)
+	case err != nil:
+		return reconcile.Result{}, err
+	}
+	patch := client.MergeFromWithOptions(object.DeepCopy(), client.MergeFromWithOptimisticLock{})
+	controllerutil.RemoveFinalizer(object, v1alpha1.VolumeFinalizer)
+	return reconcile.Result{}, client.IgnoreNotFound(r.client.Patch(ctx, object, patch))
+}
+
+// neverMade tells of a volume whose pool is not open that it cannot exist: its pool has never been one, see poolFor.
+func (r *volumeReconciler) neverMade(ctx context.Context, object *v1alpha1.ThinVolume) bool {
+	if object.Status.ThinID != nil {
+		return false
+	}
+	owner := &v1alpha1.NodeThinPool{}
+	name := types.NamespacedName{Name: v1alpha1.NodeThinPoolName(object.Spec.PoolName, r.nodeName)}
+	return r.client.Get(ctx, name, owner) == nil && owner.Status.PoolID == ""
+}
