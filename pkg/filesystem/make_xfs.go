@@ -13,6 +13,14 @@ const xfsGroups = 4
 // xfsGroupSize is the largest allocation group in bytes (XFS_AG_MAX_BYTES, 1 TiB) less one block of 4 KiB.
 const xfsGroupSize = 1<<40 - 4096
 
+// xfsLargestLog is the log in MiB that no larger file system gets by itself, and xfsLargeSize the size in bytes from which
+// on mkfs.xfs would choose a larger one (1/2048 of the file system, up to 2 GiB). All of the log is written, so it is pool
+// space and time that the base costs.
+const (
+	xfsLargestLog = "128m"
+	xfsLargeSize  = 256 << 30
+)
+
 func xfsArguments(size int64, chosen mkfsChoice) []string {
 	groups := max(xfsGroups, (size+xfsGroupSize-1)/xfsGroupSize)
 	data := "agcount=" + chosen.sub("-d", "agcount", strconv.FormatInt(groups, 10)) + ",noalign"
@@ -28,7 +36,11 @@ func xfsArguments(size int64, chosen mkfsChoice) []string {
 		names += ",size=" + size
 	}
 	arguments := []string{"mkfs.xfs", "-q", "-f", "-K", "-b", "size=4096", "-m", metadata, "-i", inodes, "-n", names, "-d", data}
-	if log := chosen.sub("-l", "size", ""); log != "" {
+	log := ""
+	if size > xfsLargeSize {
+		log = xfsLargestLog
+	}
+	if log = chosen.sub("-l", "size", log); log != "" {
 		arguments = append(arguments, "-l", "size="+log)
 	}
 	return arguments

@@ -43,7 +43,8 @@ func TestMakeAndReadSuperblock(t *testing.T) {
 		{Format{Type: Ext4, Options: []string{"-I", "512", "-J", "size=8", "-O", "project", "-i", "4096", "-m", "5"}}, 1 << 30, 2 << 20},
 		{Format{Type: XFS}, MinimumSize(XFS), 66 << 20},
 		{Format{Type: XFS}, 1<<30 + 64<<10, 66 << 20},
-		{Format{Type: XFS}, 5 << 40, 2100 << 20},
+		{Format{Type: XFS}, 200 << 30, 102 << 20},
+		{Format{Type: XFS}, 5 << 40, 130 << 20},
 		{Format{Type: XFS, Options: []string{"-d", "agcount=8", "-i", "maxpct=5,size=1024", "-l", "size=128m", "-m", "bigtime=0,inobtcount=0,reflink=0,rmapbt=1", "-n", "size=8192"}}, 4 << 30, 132 << 20},
 	} {
 		file := made(t, test.format, test.size)
