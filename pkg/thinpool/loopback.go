@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/csi-dm/csi-dm/pkg/blockdevice"
 )
@@ -18,7 +19,8 @@ func openLoopback(source Loopback) (*os.File, blockdevice.Description, error) {
 	return blockdevice.AttachLoop(source.Path)
 }
 
-// makeLoopFile makes the file complete or not at all: it gets its size under another name.
+// makeLoopFile makes the file complete or not at all: it gets its size under another name. Its own name is durable before
+// anything is acknowledged that lies in it; without that a power cut would leave no file, and the next Open an empty pool.
 func makeLoopFile(source Loopback) error {
 	info, err := os.Lstat(source.Path)
 	switch {
@@ -32,6 +34,9 @@ func makeLoopFile(source Loopback) error {
 	default:
 		return nil
 	}
+	if err := os.MkdirAll(filepath.Dir(source.Path), 0o700); err != nil {
+		return err
+	}
 	partial := source.Path + ".new"
 	if err := os.Remove(partial); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -44,5 +49,12 @@ func makeLoopFile(source Loopback) error {
 	if err != nil {
 		return errors.Join(err, os.Remove(partial))
 	}
-	return os.Rename(partial, source.Path)
+	if err := os.Rename(partial, source.Path); err != nil {
+		return err
+	}
+	directory, err := os.Open(filepath.Dir(source.Path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(directory.Sync(), directory.Close())
 }
