@@ -74,7 +74,7 @@ type PoolSettings struct {
 	// +optional
 	WhenFull WhenFull `json:"whenFull,omitempty"`
 
-	// Whether the blocks of a deleted volume are discarded on the devices below, too.
+	// Whether discards reach the devices below: of the blocks of deleted volumes, and those that the volumes' file systems send.
 	// +kubebuilder:default=true
 	// +optional
 	DiscardOnDelete *bool `json:"discardOnDelete,omitempty"`

@@ -21,11 +21,21 @@ func (p *Pool) fits(status devicemapper.ThinPoolStatus, spec VolumeSpec) error {
 	if err := p.admitting(status); err != nil {
 		return err
 	}
-	if spec.Format.Type != "" && p.snapshotsLeft() <= 0 {
-		return fmt.Errorf("%w: all %d were made", ErrSnapshotBudget, snapshotBudget-spareSnapshots)
+	if spec.Format.Type != "" {
+		if err := p.budget(); err != nil {
+			return err
+		}
 	}
 	if room := headroom.Of(p.headroomPool(status, true)); spec.Size > room.LargestVolume {
 		return fmt.Errorf("%w: %d bytes were asked for, %d can be promised", ErrNoSpace, spec.Size, room.LargestVolume)
+	}
+	return nil
+}
+
+// budget is ErrSnapshotBudget when no further snapshot can be made.
+func (p *Pool) budget() error {
+	if p.snapshotsLeft() <= 0 {
+		return fmt.Errorf("%w: all %d were made", ErrSnapshotBudget, snapshotBudget-spareSnapshots)
 	}
 	return nil
 }

@@ -276,7 +276,7 @@ func (p *Pool) deleteBase(ctx context.Context, key baseKey, b *base) error {
 	p.mutex.Lock()
 	p.baseBytes -= record.MappedBytes
 	p.mutex.Unlock()
-	if err := p.deleteThin(ctx, record.ThinID); err != nil {
+	if err := p.giveBack(ctx, record.ThinID, record.Size); err != nil {
 		return err
 	}
 	reached(failBaseDeleted)

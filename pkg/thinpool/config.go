@@ -21,7 +21,7 @@ type Config struct {
 	// Whether writers get ENOSPC at once when the data space is full, or wait (at most the kernel's no_space_timeout).
 	ErrorIfNoSpace bool
 
-	// Whether blocks that are given back are discarded on the devices below.
+	// Whether discards reach the devices below: of the blocks of deleted volumes, and those that file systems send.
 	DiscardPassdown bool
 }
 

@@ -3,6 +3,8 @@ package thinpool
 import (
 	"context"
 	"fmt"
+
+	"k8s.io/klog/v2"
 )
 
 // DeleteVolume deactivates the volume, deletes its thin device and forgets its name. A volume that does not exist is
@@ -64,7 +66,7 @@ func (p *Pool) keep(ctx context.Context, name string, v *volume, before volumeSt
 
 // finishDelete deletes the thin device of a volume whose deletion is durable. The name's lock must be held.
 func (p *Pool) finishDelete(ctx context.Context, name string, v *volume) error {
-	if err := p.giveBack(ctx, v.record.ThinID); err != nil {
+	if err := p.giveBack(ctx, v.record.ThinID, v.record.Size); err != nil {
 		return err
 	}
 	reached(failDeleteThin)
@@ -74,11 +76,17 @@ func (p *Pool) finishDelete(ctx context.Context, name string, v *volume) error {
 	return nil
 }
 
-// giveBack deletes a thin device and with it the blocks that it shares with none. This is where a large one will be
-// discarded in slices first: deleting walks all mappings under the pool's lock.
-func (p *Pool) giveBack(ctx context.Context, thin uint32) error {
+// giveBack deletes a thin device of size bytes and with it the blocks that it shares with none, which are discarded first
+// where the pool passes discards down. A device below that fails to discard does not keep the blocks from the pool.
+func (p *Pool) giveBack(ctx context.Context, thin uint32, size int64) error {
 	if err := p.stack.remove(ctx, p.label.PoolID.thinUUID(thin)); err != nil {
 		return deviceBusy(err)
+	}
+	if err := p.discard(ctx, thin, size); err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		klog.FromContext(ctx).Error(err, "Discarding the blocks of a deleted thin device failed", "pool", p.label.PoolName, "thinID", thin)
 	}
 	return p.deleteThin(ctx, thin)
 }

@@ -56,7 +56,8 @@ func (id poolID) volumeName(volume string) devicemapper.Name {
 	return devicemapper.Name(id.prefix() + "volume-" + volume)
 }
 
-// baseName is the name of a base's device while it is being formatted.
+// baseName is the name of a thin device that the engine itself uses for a moment: a base while it is being formatted, a
+// deleted device while its blocks are being discarded. Open removes what a dead process has left of them.
 func (id poolID) baseName(thin uint32) devicemapper.Name {
 	return devicemapper.Name(fmt.Sprintf("%sbase-%d", id.prefix(), thin))
 }
@@ -70,7 +71,7 @@ func (id poolID) thinUUID(thin uint32) devicemapper.UUID {
 	return devicemapper.UUID(fmt.Sprintf("%s%d", id.thinUUIDPrefix(), thin))
 }
 
-// isBase tells the device of a base by its name.
+// isBase tells such a device by its name.
 func isBase(device devicemapper.Device, id poolID) bool {
 	return strings.HasPrefix(string(device.Name), id.prefix()+"base-")
 }

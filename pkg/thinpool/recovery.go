@@ -144,7 +144,7 @@ func (p *Pool) thinIDs(ctx context.Context) (_ map[uint32]bool, err error) {
 func (p *Pool) finishIntents(ctx context.Context, thins map[uint32]bool) {
 	logger := klog.FromContext(ctx)
 	p.leftBases = slices.DeleteFunc(p.leftBases, func(left leftBase) bool {
-		if err := p.giveBack(ctx, left.record.ThinID); err != nil {
+		if err := p.giveBack(ctx, left.record.ThinID, left.record.Size); err != nil {
 			logger.Error(err, "Deleting what is left of a base failed", "pool", p.label.PoolName, "thinID", left.record.ThinID)
 			return false
 		}

@@ -41,7 +41,7 @@ type Status struct {
 	Mode           Mode
 	// The kernel demands a check of the metadata before it writes again.
 	NeedsCheck bool
-	// Whether new volumes are admitted; if not, AdmissionReason says why in one sentence.
+	// Whether new volumes with a file system are admitted; if not, AdmissionReason says why in one sentence.
 	Admitting       bool
 	AdmissionReason string
 	// What the kernel does now: whether a full pool fails writes at once, and whether discards reach the devices below.
@@ -112,6 +112,9 @@ func (p *Pool) statusOf(kernel devicemapper.ThinPoolStatus) Status {
 		}
 	}
 	err := p.admitting(kernel)
+	if err == nil {
+		err = p.budget()
+	}
 	if err == nil {
 		err = p.registry.committer.room()
 	}

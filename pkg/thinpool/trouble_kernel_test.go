@@ -94,6 +94,9 @@ func TestSnapshotBudget(t *testing.T) {
 	create(t, p, ext4("last", 32*mib))
 	_, err := p.CreateVolume(ctx, ext4("one-more", 32*mib))
 	refused(t, err, thinpool.ErrSnapshotBudget)
+	if status := get(p.Status(ctx))(t); status.Admitting || status.AdmissionReason == "" {
+		t.Errorf("a pool without snapshots left admits volumes: %+v", status)
+	}
 	create(t, p, raw("without-base", 32*mib))
 	if err := p.Shutdown(ctx); err != nil {
 		t.Fatal(err)
