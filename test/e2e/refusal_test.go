@@ -71,6 +71,11 @@ func TestRefusedSizes(t *testing.T) {
 	f.Logf("beyond the pool: %s", event)
 	f.expectNothingMade(claim)
 
+	for _, other := range suite.nodes {
+		room, err := f.LargestVolume(f.ctx, classExt4, other)
+		f.must(err)
+		beyond = max(beyond, room+64*mebibyte)
+	}
 	f.claim("scheduled", classExt4, beyond)
 	pod, err := f.CreatePod(f.ctx, cluster.Pod{Namespace: f.namespace, Name: "scheduled", Claim: "scheduled"})
 	f.must(err)
