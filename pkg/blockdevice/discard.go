@@ -14,7 +14,7 @@ import (
 // unix.EOPNOTSUPP.
 func Discard(device *os.File, offset, length int64) error {
 	span := [2]uint64{uint64(offset), uint64(length)}
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, device.Fd(), unix.BLKDISCARD, uintptr(unsafe.Pointer(&span))); errno != 0 {
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, device.Fd(), unix.BLKDISCARD, uintptr(unsafe.Pointer(&span))); errno != 0 { //nolint:gosec // BLKDISCARD takes a pointer
 		return fmt.Errorf("discard %d bytes at %d of %s: %w", length, offset, device.Name(), errno)
 	}
 	return nil
