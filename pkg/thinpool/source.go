@@ -125,7 +125,7 @@ func (s sourceDevices) claim(ctx context.Context, force []string) error {
 		found[i] = blockdevice.TypesOf(signatures)
 		for _, t := range found[i] {
 			if !slices.Contains(force, t) {
-				return fmt.Errorf("%w: %s carries %s; if what it holds may be destroyed, list it in source.force: [%s]",
+				return fmt.Errorf("%w: source.devices: %s carries %s; if what it holds may be destroyed, list it in source.force: [%s]",
 					ErrSignatureFound, device.Path, describeSignatures(signatures), strings.Join(found[i], ", "))
 			}
 		}
