@@ -29,7 +29,7 @@ func (d *Deployment) BuildProgram(ctx context.Context, name, pkg string) (string
 		return "", err
 	}
 	program := filepath.Join(folder, name)
-	command := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", program, pkg)
+	command := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X github.com/csi-dm/csi-dm/pkg/version.version=v0.0.0-e2e", "-o", program, pkg)
 	command.Dir = d.source
 	command.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if output, err := command.CombinedOutput(); err != nil {
