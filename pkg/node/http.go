@@ -17,8 +17,9 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// probeLimit bounds a health probe. Kubelet's own default is one second.
-const probeLimit = 900 * time.Millisecond
+// probeLimit bounds a health probe: less than what the chart gives kubelet's probes, so that the answer says what is wrong.
+// It is no shorter, because a node that is short of CPU for a moment would lose its capacity.
+const probeLimit = 4 * time.Second
 
 // httpHandler answers probes and Prometheus. Alive is a process whose CSI socket answers; ready is one that kubelet has
 // taken besides.
