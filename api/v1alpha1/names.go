@@ -59,6 +59,7 @@ const (
 	ReasonFailed          = "Failed"
 	ReasonLoopback        = "Loopback"
 	ReasonDeviceNotFound  = "DeviceNotFound"
+	ReasonDeviceInUse     = "DeviceInUse"
 	ReasonVolumeNotFound  = "VolumeNotFound"
 	ReasonVolumeInUse     = "VolumeInUse"
 	ReasonBelowMinFree    = "BelowMinFreeSpace"

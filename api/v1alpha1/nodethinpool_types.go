@@ -83,6 +83,7 @@ type NodeThinPoolStatus struct {
 	// +optional
 	PromisedBytes *resource.Quantity `json:"promisedBytes,omitempty"`
 	// Volumes that the pool holds.
+	// +kubebuilder:default=0
 	// +optional
 	Volumes int32 `json:"volumes"`
 	// Snapshots that the pool can still make, of the kernel's 2^24 - 1.

@@ -32,6 +32,7 @@ func TestPoolThatCannotBeOpened(t *testing.T) {
 		{&thinpool.Error{Op: "open", Pool: "fast", Err: thinpool.ErrSourceChanged}, "SourceChanged"},
 		{&thinpool.Error{Op: "open", Pool: "fast", Err: thinpool.ErrForeignPool}, "SourceChanged"},
 		{&thinpool.Error{Op: "open", Pool: "fast", Err: thinpool.ErrDeviceNotFound}, "DeviceNotFound"},
+		{&thinpool.Error{Op: "open", Pool: "fast", Err: thinpool.ErrDeviceInUse}, "DeviceInUse"},
 		{&thinpool.Error{Op: "open", Pool: "fast", Err: thinpool.ErrPoolFailed}, "PoolFailed"},
 		{&thinpool.Error{Op: "open", Pool: "fast", Err: thinpool.ErrPoolDamaged}, "PoolFailed"},
 		{&thinpool.FieldError{Field: "source", Value: "x", Allowed: "y"}, "Invalid"},

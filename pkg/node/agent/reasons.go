@@ -24,6 +24,7 @@ var reasonOf = []struct {
 	{thinpool.ErrForeignPool, v1alpha1.ReasonSourceChanged, false},
 	{thinpool.ErrSourceChanged, v1alpha1.ReasonSourceChanged, false},
 	{thinpool.ErrDeviceNotFound, v1alpha1.ReasonDeviceNotFound, false},
+	{thinpool.ErrDeviceInUse, v1alpha1.ReasonDeviceInUse, false},
 	{thinpool.ErrFormatNewer, v1alpha1.ReasonPoolFailed, false},
 	{thinpool.ErrPoolDamaged, v1alpha1.ReasonPoolFailed, false},
 	{thinpool.ErrPoolFailed, v1alpha1.ReasonPoolFailed, false},
