@@ -6,6 +6,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/csi-dm/csi-dm/test/e2e/cluster"
@@ -34,8 +35,20 @@ func (d *Deployment) Install(ctx context.Context, values ...string) error {
 
 // Uninstall runs helm uninstall and returns when the driver's pods are gone.
 func (d *Deployment) Uninstall(ctx context.Context) error {
-	_, err := d.cluster.Tool(ctx, "helm", "uninstall", Release, "--namespace", Namespace, "--wait", "--timeout", "5m")
-	return err
+	if _, err := d.cluster.Tool(ctx, "helm", "uninstall", Release, "--namespace", Namespace, "--wait", "--timeout", "5m"); err != nil {
+		return err
+	}
+	// helm waits for the objects it made; the pods of a DaemonSet end after it.
+	return cluster.Await(ctx, rolloutPatience, "the driver's pods to be gone", func(ctx context.Context) (string, error) {
+		var pods corev1.PodList
+		if err := d.cluster.List(ctx, &pods, client.InNamespace(Namespace)); err != nil {
+			return err.Error(), nil
+		}
+		if len(pods.Items) > 0 {
+			return fmt.Sprintf("%d are there", len(pods.Items)), nil
+		}
+		return "", nil
+	})
 }
 
 // AwaitRollout waits until every pod of the driver is of the newest kind and ready.
