@@ -53,3 +53,9 @@ func TestTable(t *testing.T) {
 		t.Errorf("got %s, want 123", got)
 	}
 }
+
+func TestMedianOfCounts(t *testing.T) {
+	if got := (counts{9, 1, 5}).median(); got != 5 {
+		t.Errorf("median of 9, 1, 5 is %d", got)
+	}
+}

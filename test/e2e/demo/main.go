@@ -18,7 +18,10 @@ import (
 // limit is for everything, a first build of Kubernetes included.
 const limit = 45 * time.Minute
 
-func main() {
+func main() { os.Exit(show()) }
+
+// show runs the demo and returns the exit status.
+func show() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, limit)
@@ -29,8 +32,9 @@ func main() {
 		if d.cluster != nil {
 			d.file("what the cluster says", d.cluster.Diagnose(context.WithoutCancel(ctx), namespace, deployment.Namespace))
 		}
-		os.Exit(1)
+		return 1
 	}
+	return 0
 }
 
 func (d *demo) run(ctx context.Context) error {
