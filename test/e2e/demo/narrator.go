@@ -14,6 +14,8 @@ import (
 type narrator struct {
 	out    io.Writer
 	colour bool
+	// block tells that a command or a file was written last: what follows is set off by an empty line.
+	block bool
 }
 
 func newNarrator(out *os.File) *narrator {
@@ -40,34 +42,45 @@ func (n *narrator) paint(rendition, text string) string {
 
 func (n *narrator) title(text string) {
 	fmt.Fprintf(n.out, "\n%s\n", n.paint(bold, text))
+	n.block = false
 }
 
 // say writes a paragraph as it was broken into lines.
 func (n *narrator) say(format string, arguments ...any) {
+	n.setOff(false)
 	for _, line := range strings.Split(fmt.Sprintf(format, arguments...), "\n") {
-		fmt.Fprintf(n.out, "   %s\n", line)
+		fmt.Fprintln(n.out, strings.TrimRight("   "+line, " "))
 	}
+}
+
+// setOff writes an empty line before a block, and after one.
+func (n *narrator) setOff(block bool) {
+	if n.block || block {
+		fmt.Fprintln(n.out)
+	}
+	n.block = block
 }
 
 // command shows a command as it could be typed, and its output.
 func (n *narrator) command(line, output string) {
-	fmt.Fprintf(n.out, "\n   %s\n", n.paint(blue, "$ "+line))
+	n.setOff(true)
+	fmt.Fprintf(n.out, "   %s\n", n.paint(blue, "$ "+line))
 	for _, text := range strings.Split(strings.TrimRight(output, " \n"), "\n") {
-		fmt.Fprintf(n.out, "   %s\n", strings.TrimRight(text, " "))
+		fmt.Fprintln(n.out, strings.TrimRight("   "+text, " "))
 	}
-	fmt.Fprintln(n.out)
 }
 
 // file shows the content of a file, fainter than what happens.
 func (n *narrator) file(name, content string) {
-	fmt.Fprintf(n.out, "\n   %s\n", n.paint(faint, name))
+	n.setOff(true)
+	fmt.Fprintf(n.out, "   %s\n", n.paint(faint, name))
 	for _, text := range strings.Split(strings.TrimRight(content, "\n"), "\n") {
 		fmt.Fprintf(n.out, "   %s\n", n.paint(faint, text))
 	}
-	fmt.Fprintln(n.out)
 }
 
 func (n *narrator) took(duration time.Duration) {
+	n.setOff(false)
 	fmt.Fprintf(n.out, "   %s\n", n.paint(green, fmt.Sprintf("(%.1f s)", duration.Seconds())))
 }
 

@@ -72,7 +72,7 @@ func (d *demo) firstPod(ctx context.Context) error {
 	if err := d.clean(ctx); err != nil {
 		return err
 	}
-	if err := d.apply(ctx, "class.yaml", classManifest()); err != nil {
+	if err := d.apply(ctx, "class.yaml", classManifest(), classManifest()); err != nil {
 		return err
 	}
 	pod, err := d.startPod(ctx, "first", volumeSize, "")
@@ -204,7 +204,12 @@ func (d *demo) farewell() {
 // startPod makes a claim and a pod that uses it, by a manifest as a person would write it, and waits until the pod runs.
 func (d *demo) startPod(ctx context.Context, name string, size int64, preferred string) (*corev1.Pod, error) {
 	start := time.Now()
-	if err := d.apply(ctx, name+".yaml", podManifest(name, size, preferred)); err != nil {
+	manifest := podManifest(name, size, preferred)
+	shown := manifest
+	if name != "first" {
+		shown = fmt.Sprintf("as first.yaml, with the name %s, storage: %dMi, and a preference for %s", name, size>>20, preferred)
+	}
+	if err := d.apply(ctx, name+".yaml", manifest, shown); err != nil {
 		return nil, err
 	}
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
@@ -215,8 +220,8 @@ func (d *demo) startPod(ctx context.Context, name string, size int64, preferred 
 	return pod, nil
 }
 
-func (d *demo) apply(ctx context.Context, name, manifest string) error {
-	d.file(name, manifest)
+func (d *demo) apply(ctx context.Context, name, manifest, shown string) error {
+	d.file(name, shown)
 	output, err := d.cluster.Apply(ctx, manifest)
 	if err != nil {
 		return err

@@ -44,7 +44,14 @@ func (d *Deployment) AwaitPools(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	// The controller counts a node only while its agent is ready.
+	pool := Pool()
+	return d.cluster.AwaitObject(ctx, poolPatience, pool, "ready on all nodes", func() string {
+		if int(pool.Status.ReadyNodes) < len(nodes) {
+			return fmt.Sprintf("it is ready on %d of %d", pool.Status.ReadyNodes, len(nodes))
+		}
+		return ""
+	})
 }
 
 // AwaitPool waits until a node's pool is ready and admits volumes.
