@@ -45,7 +45,7 @@ type Options struct {
 const (
 	DefaultMemory   = 2 << 30 // bytes
 	DefaultDiskSize = 4 << 30 // bytes
-	DefaultTimeout  = 5 * time.Minute
+	DefaultTimeout  = 10 * time.Minute
 	DefaultGrace    = 20 * time.Second
 )
 
