@@ -15,9 +15,6 @@ generate-chart: require-go ## Write CRDs, deploy/ and the table of the chart's v
 chart-test: require-go ## Test the rendered chart and its values schema
 	@HELM=$$($(HELM)) go test -tags chart -count 1 ./test/chart/...
 
-# Part of all tests.
-test: api-test
-
 .PHONY: api-test
-api-test: require-go lab-packages ## Test kinds, admission policy and controller on a real API server (RUN=TestX)
+api-test: lab-programs ## Test kinds, admission policy and controller on a real API server (RUN=TestX)
 	@go test -tags e2e -count 1 -timeout 15m $(if $(RUN),-run '$(RUN)') ./test/api/...

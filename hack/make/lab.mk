@@ -15,7 +15,7 @@ lab-status: require-go ## Show the lab's components, nodes and where their logs 
 	@$(LAB) status
 
 .PHONY: lab-test
-lab-test: require-go lab-packages ## Test the lab itself: power cuts, added nodes, Services, logs, exec, images
+lab-test: lab-programs ## Test the lab itself: power cuts, added nodes, Services, logs, exec, images
 	@hack/install-debian.sh images
 	@go test -tags e2e -count 1 -p 1 -timeout 30m -v ./test/lab/...
 
@@ -23,6 +23,11 @@ lab-test: require-go lab-packages ## Test the lab itself: power cuts, added node
 .PHONY: lab
 lab: require-go ## Build bin/lab, the command for nodes, images, kubectl
 	@CGO_ENABLED=0 go build -trimpath -o bin/lab ./test/lab/cmd/lab
+
+# Kubernetes and the other programs of a lab, built before a test's deadline begins.
+.PHONY: lab-programs
+lab-programs: require-go lab-packages
+	@$(LAB) build
 
 .PHONY: lab-packages
 lab-packages:

@@ -15,8 +15,7 @@ import (
 	"github.com/csi-dm/csi-dm/test/e2e/deployment"
 )
 
-// How long single steps may take on a node with one processor, on a machine that has other work as well. Alone on two cores none
-// takes a tenth of it.
+// How long single steps may take on a node with one processor, on a machine that has other work as well.
 const (
 	bindPatience     = 2 * time.Minute
 	podPatience      = 3 * time.Minute

@@ -19,11 +19,7 @@ import (
 // plane and the nodes and returns once a pod could be created, with every node Ready. A lab that is up is returned as it is, whatever the
 // options say of its nodes. Up needs root.
 func Up(ctx context.Context, options Options) (*Lab, error) {
-	report := func(line string) {
-		if options.Progress != nil {
-			fmt.Fprintln(options.Progress, line)
-		}
-	}
+	report := options.report
 	l, err := Attach(ctx)
 	if err == nil {
 		report("the lab is up already")
@@ -48,17 +44,9 @@ func Up(ctx context.Context, options Options) (*Lab, error) {
 	if l, err := Attach(ctx); err == nil {
 		return l, nil
 	}
-	start := time.Now()
-	tools, err := toolchain.Build(ctx, paths.Cache, report)
+	tools, archives, err := build(ctx, paths, report)
 	if err != nil {
 		return nil, err
-	}
-	archives, err := image.Standard(ctx, tools, paths.Images())
-	if err != nil {
-		return nil, err
-	}
-	if since := time.Since(start); since > time.Second {
-		report(fmt.Sprintf("programs and images are there after %s", since.Round(100*time.Millisecond)))
 	}
 	// A lab that died on its own, with its machine for instance, left its files.
 	if err := remove(ctx, paths); err != nil {
@@ -75,6 +63,42 @@ func Up(ctx context.Context, options Options) (*Lab, error) {
 		return nil, errors.Join(err, stop(context.WithoutCancel(ctx), paths))
 	}
 	return Attach(ctx)
+}
+
+// Build builds what a lab needs and is not in the cache: Kubernetes and the other programs, and the images. Up does so, too;
+// who calls Build before has the quarter of an hour of a first time outside of the deadlines of tests.
+func Build(ctx context.Context, options Options) error {
+	if err := checkRequirements(); err != nil {
+		return err
+	}
+	paths, err := DefaultPaths()
+	if err != nil {
+		return err
+	}
+	_, _, err = build(ctx, paths, options.report)
+	return err
+}
+
+func build(ctx context.Context, paths Paths, report func(string)) (*toolchain.Toolchain, []string, error) {
+	start := time.Now()
+	tools, err := toolchain.Build(ctx, paths.Cache, report)
+	if err != nil {
+		return nil, nil, err
+	}
+	archives, err := image.Standard(ctx, tools, paths.Images())
+	if err != nil {
+		return nil, nil, err
+	}
+	if since := time.Since(start); since > time.Second {
+		report(fmt.Sprintf("programs and images are there after %s", since.Round(100*time.Millisecond)))
+	}
+	return tools, archives, nil
+}
+
+func (o Options) report(line string) {
+	if o.Progress != nil {
+		fmt.Fprintln(o.Progress, line)
+	}
 }
 
 // Down ends the lab and removes its files, the nodes' disks included. It is no error if there is none.

@@ -49,7 +49,7 @@ func command() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.AddCommand(
-		upCommand(), downCommand(), statusCommand(),
+		buildCommand(), upCommand(), downCommand(), statusCommand(),
 		kubeconfigCommand(), kubectlCommand(), shellCommand(),
 		execCommand(), powerCutCommand(), bootCommand(), addNodeCommand(), loadImageCommand(), imagesCommand(),
 		initCommand(), superviseCommand(),
@@ -67,6 +67,15 @@ func upCommand() *cobra.Command {
 			}
 			fmt.Printf("export KUBECONFIG=%s\n", l.Kubeconfig())
 			return nil
+		},
+	}
+}
+
+func buildCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "build", Short: "Build what a lab needs and is not in the cache", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return lab.Build(cmd.Context(), lab.Options{Progress: os.Stderr})
 		},
 	}
 }
