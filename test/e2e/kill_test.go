@@ -46,6 +46,9 @@ func TestKills(t *testing.T) {
 	for _, pod := range pods {
 		f.must(f.AwaitRunning(f.ctx, 8*time.Minute, pod))
 	}
+	// The pods need the driver no more; its own containers may still wait for their restart, and are asked now.
+	f.must(suite.deployment.AwaitRollout(f.ctx))
+	f.must(suite.deployment.AwaitPools(f.ctx))
 	volumes := f.expectOneVolumeEach(pods)
 	f.expectRegistriesHold(volumes, registered)
 	for _, pod := range pods {
