@@ -30,7 +30,7 @@ test: unit-test chart-test kernel-test api-test e2e-test ## Run all tests: unit,
 
 .PHONY: unit-test
 unit-test: require-go ## Run the tests that need no kernel and no cluster, with the race detector
-	@hack/install-debian.sh race
+	@hack/install-debian.sh race filesystems
 	@CGO_ENABLED=1 go test -race -timeout 10m ./...
 
 .PHONY: check

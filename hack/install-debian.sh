@@ -3,12 +3,13 @@
 #
 #   hack/install-debian.sh GROUP…
 #
-# Groups: race (Go's race detector needs a C compiler), kernel (guests and tools of kernel tests), lab (the cluster lab), images (building container images).
+# Groups: race (Go's race detector needs a C compiler), filesystems (their tools, for unit tests), kernel (guests and tools of kernel tests), lab (the cluster lab), images (building container images).
 # Does nothing, quickly, when everything is there. Otherwise it needs root, apt and a network.
 set -euo pipefail
 
 declare -A packages=(
 	[race]='gcc libc6-dev'
+	[filesystems]='e2fsprogs xfsprogs util-linux'
 	[kernel]='user-mode-linux e2fsprogs xfsprogs dmsetup thin-provisioning-tools lvm2'
 	[lab]='user-mode-linux e2fsprogs xfsprogs dmsetup thin-provisioning-tools iproute2 iptables runc busybox-static ca-certificates kmod mount'
 	[images]='debootstrap buildah ca-certificates'

@@ -36,7 +36,7 @@ func TestParseSignatures(t *testing.T) {
 func TestSignaturesOfRealThings(t *testing.T) {
 	for _, tool := range []string{"wipefs", "mkfs.ext4"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("%s is not installed (Debian's util-linux and e2fsprogs have them)", tool)
+			t.Fatalf("%s is not installed (Debian's util-linux and e2fsprogs have them)", tool)
 		}
 	}
 	ctx := context.Background()
