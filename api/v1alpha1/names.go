@@ -66,4 +66,5 @@ const (
 	ReasonAdmittingVolume = "Admitting"
 	ReasonInvalidSelector = "InvalidNodeSelector"
 	ReasonNoNodes         = "NoNodes"
+	ReasonInvalidClass    = "InvalidStorageClass"
 )

@@ -33,6 +33,9 @@ const (
 	keyVolumeName     = "csi.storage.k8s.io/pv/name"
 )
 
+// DefaultType is the file system of a volume whose StorageClass names none.
+const DefaultType = filesystem.Ext4
+
 // classKeys are the keys that an admin may use.
 var classKeys = []string{v1alpha1.ParameterPool, v1alpha1.ParameterMkfsOptions, v1alpha1.ParameterFSType}
 

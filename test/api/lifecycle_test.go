@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -228,29 +229,32 @@ func TestRefusedVolumeIsSwept(t *testing.T) {
 	awaitGone(t, volume)
 }
 
+// awaitEvent waits for an event on an object; each word is in its note.
+func awaitEvent(t *testing.T, kind, name, eventType, reason string, words ...string) {
+	t.Helper()
+	await(t, fmt.Sprintf("an event %s on %s %s", reason, kind, name), func(ctx context.Context) string {
+		var list eventsv1.EventList
+		must(t, suite.List(ctx, &list, client.MatchingFields{"regarding.kind": kind, "regarding.name": name}))
+		for _, event := range list.Items {
+			missing := slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(event.Note, word) })
+			if event.Type == eventType && event.Reason == reason && !missing {
+				return ""
+			}
+		}
+		return fmt.Sprintf("there are %d others", len(list.Items))
+	})
+}
+
 // TestEvents: what a node reports is an event on the ThinPool and on the Node.
 func TestEvents(t *testing.T) {
 	s := newScene(t, 1, 10*gibibyte)
 	const message = "source.devices: /dev/sdx carries the signature ext4"
 	s.nodes[0].reportConditions(s.pool, 0, 0, metav1.Condition{
 		Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonSignatureFound, Message: message})
-	awaitEvent := func(kind, name, eventType, reason, word string) {
-		t.Helper()
-		await(t, fmt.Sprintf("an event %s on %s %s", reason, kind, name), func(ctx context.Context) string {
-			var list eventsv1.EventList
-			must(t, suite.List(ctx, &list, client.MatchingFields{"regarding.kind": kind, "regarding.name": name}))
-			for _, event := range list.Items {
-				if event.Type == eventType && event.Reason == reason && strings.Contains(event.Note, word) {
-					return ""
-				}
-			}
-			return fmt.Sprintf("there are %d others", len(list.Items))
-		})
-	}
-	awaitEvent("ThinPool", s.pool, corev1.EventTypeWarning, v1alpha1.ReasonSignatureFound, message)
-	awaitEvent("Node", s.nodes[0].name, corev1.EventTypeWarning, v1alpha1.ReasonSignatureFound, message)
+	awaitEvent(t, "ThinPool", s.pool, corev1.EventTypeWarning, v1alpha1.ReasonSignatureFound, message)
+	awaitEvent(t, "Node", s.nodes[0].name, corev1.EventTypeWarning, v1alpha1.ReasonSignatureFound, message)
 	s.nodes[0].report(s.pool, 10*gibibyte, 0)
-	awaitEvent("ThinPool", s.pool, corev1.EventTypeNormal, v1alpha1.ReasonReady, s.nodes[0].name)
+	awaitEvent(t, "ThinPool", s.pool, corev1.EventTypeNormal, v1alpha1.ReasonReady, s.nodes[0].name)
 }
 
 // TestPoolsFile: the pools of the chart's values are applied, a bad one does not keep the others away, and a pool that leaves the

@@ -48,6 +48,28 @@ func TestRefusedClasses(t *testing.T) {
 	}
 }
 
+// TestRefusedClassWithPod: a pod whose claim names a class without a pool hears from the scheduler that no node has storage; why is
+// said at the claim and at the class.
+func TestRefusedClassWithPod(t *testing.T) {
+	f := newFixture(t, 5*time.Minute)
+	const class = "e2e-refused-waiting"
+	f.must(f.EnsureClass(f.ctx, cluster.Class{Name: class, Parameters: map[string]string{v1alpha1.ParameterPool: "missing"}}))
+	claim := f.claim("waiting", class, 64*mebibyte)
+	pod, err := f.CreatePod(f.ctx, cluster.Pod{Namespace: f.namespace, Name: "waiting", Claim: claim.Name})
+	f.must(err)
+	_, err = f.AwaitEvent(f.ctx, eventPatience, "Pod", pod.Name, "FailedScheduling")
+	f.must(err)
+	for kind, name := range map[string]string{"PersistentVolumeClaim": claim.Name, "StorageClass": class} {
+		event, err := f.AwaitEvent(f.ctx, eventPatience, kind, name, v1alpha1.ReasonInvalidClass, v1alpha1.ParameterPool, "missing", v1alpha1.DefaultPoolName)
+		if err != nil {
+			f.Error(err)
+		}
+		f.Logf("%s: %s", kind, event)
+	}
+	f.expectNothingMade(claim)
+	f.must(f.DeleteClass(f.ctx, class))
+}
+
 // TestRefusedSizes: 0 is refused when the claim is made; a size beyond the pool gets an event with the size and what the pool has
 // left, for a claim that was sent to a node and for a pod that is to be scheduled.
 func TestRefusedSizes(t *testing.T) {

@@ -37,7 +37,7 @@ func (s *Service) CreateVolume(ctx context.Context, req *csi.CreateVolumeRequest
 }
 
 func (s *Service) create(ctx context.Context, r *request) (*v1alpha1.ThinVolume, error) {
-	if err := s.checkPool(ctx, r.pool); err != nil {
+	if err := s.view.CheckPool(ctx, r.pool); err != nil {
 		return nil, err
 	}
 	node, err := s.chooseNode(ctx, r)

@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
-	"github.com/csi-dm/csi-dm/api/v1alpha1"
 	"github.com/csi-dm/csi-dm/pkg/controller/view"
 )
 
@@ -116,25 +113,4 @@ func (s *Service) everFits(ctx context.Context, r *request) error {
 			fmt.Sprintf("the largest volume that pool %q can hold on any node has %d bytes", r.pool, largest)}}
 	}
 	return nil
-}
-
-// checkPool refuses a pool that does not exist, and says which do.
-func (s *Service) checkPool(ctx context.Context, name string) error {
-	pools, err := s.view.ThinPools(ctx)
-	if err != nil {
-		return err
-	}
-	names := make([]string, 0, len(pools))
-	for i := range pools {
-		if pools[i].Name == name {
-			return nil
-		}
-		names = append(names, pools[i].Name)
-	}
-	slices.Sort(names)
-	allowed := "the name of a ThinPool: there is none yet"
-	if len(names) > 0 {
-		allowed = "the name of a ThinPool: there are " + strings.Join(names, ", ")
-	}
-	return &fieldError{"parameter " + v1alpha1.ParameterPool, name, allowed}
 }

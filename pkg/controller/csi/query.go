@@ -71,7 +71,7 @@ func (s *Service) GetCapacity(ctx context.Context, req *csi.GetCapacityRequest) 
 		}
 	}
 	if asked == "" {
-		asked = defaultType
+		asked = parameters.DefaultType
 	}
 	class, err := parameters.Parse(req.GetParameters(), asked)
 	if err != nil {

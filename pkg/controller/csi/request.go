@@ -10,9 +10,6 @@ import (
 	"github.com/csi-dm/csi-dm/pkg/parameters"
 )
 
-// defaultType is the file system of a volume whose StorageClass names none.
-const defaultType = filesystem.Ext4
-
 // request is a CreateVolume request that was found acceptable as far as it can be without looking at the cluster.
 type request struct {
 	// name as a part of object names.
@@ -44,7 +41,7 @@ func readRequest(req *csi.CreateVolumeRequest) (request, error) {
 	}
 	formatted := asked
 	if formatted == "" {
-		formatted = defaultType
+		formatted = parameters.DefaultType
 	}
 	class, err := parameters.Parse(req.GetParameters(), formatted)
 	if err != nil {

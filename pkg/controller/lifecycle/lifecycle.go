@@ -20,11 +20,13 @@ type Options struct {
 // AddTo adds the reconcilers to a manager.
 func AddTo(mgr manager.Manager, v *view.View, options Options) error {
 	reader, live := mgr.GetClient(), mgr.GetAPIReader()
+	recorder := mgr.GetEventRecorder("csi-dm-controller")
 	err := errors.Join(
 		(&Parts{Client: reader, Live: live, View: v}).addTo(mgr),
 		(&ThinPools{Client: reader, Live: live, View: v}).addTo(mgr),
 		(&Volumes{Client: reader, Live: live, View: v, Grace: options.Grace}).addTo(mgr),
-		(&Announcer{Client: reader, Recorder: mgr.GetEventRecorder("csi-dm-controller")}).addTo(mgr),
+		(&Announcer{Client: reader, Recorder: recorder}).addTo(mgr),
+		(&Classes{Client: reader, View: v, Recorder: recorder}).addTo(mgr),
 	)
 	if len(options.Pools) > 0 {
 		err = errors.Join(err, mgr.Add(&Applier{Client: reader, Pools: options.Pools}))

@@ -10,13 +10,14 @@ import (
 )
 
 // CacheOptions keep the caches small: of the nodes' agents and the capacity objects only those in the controller's namespace,
-// of Nodes, Pods and CSINodes only what the controller reads.
+// of Nodes, Pods, claims and CSINodes only what the controller reads.
 func CacheOptions(namespace string, agents labels.Selector) cache.Options {
 	own := map[string]cache.Config{namespace: {}}
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Node{}:                  {Transform: trimNode},
+			&corev1.PersistentVolumeClaim{}: {Transform: trimClaim},
 			&corev1.Pod{}:                   {Transform: trimPod, Namespaces: own, Label: agents},
 			&storagev1.CSINode{}:            {Transform: trimCSINode},
 			&storagev1.CSIStorageCapacity{}: {Namespaces: own},
@@ -37,6 +38,18 @@ func trimNode(object any) (any, error) {
 			trimmed.Status.Conditions = []corev1.NodeCondition{condition}
 		}
 	}
+	return trimmed, nil
+}
+
+func trimClaim(object any) (any, error) {
+	claim, ok := object.(*corev1.PersistentVolumeClaim)
+	if !ok {
+		return object, nil
+	}
+	trimmed := &corev1.PersistentVolumeClaim{TypeMeta: claim.TypeMeta, ObjectMeta: identity(claim.ObjectMeta)}
+	trimmed.Labels = nil
+	trimmed.Spec.StorageClassName = claim.Spec.StorageClassName
+	trimmed.Status.Phase = claim.Status.Phase
 	return trimmed, nil
 }
 

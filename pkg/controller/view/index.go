@@ -17,6 +17,8 @@ const (
 	indexPoolName = "spec.poolName"
 	indexRequest  = "request"
 	indexTopology = "topology"
+	// indexPendingClass is of claims that wait for a volume.
+	indexPendingClass = "pendingClass"
 )
 
 // AddIndexes makes the caches' indexes. It must be called before the caches are started.
@@ -36,6 +38,7 @@ func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 		index(&v1alpha1.NodeThinPool{}, indexNodeName, func(o client.Object) string { return o.(*v1alpha1.NodeThinPool).Spec.NodeName }),
 		index(&v1alpha1.NodeThinPool{}, indexPoolName, func(o client.Object) string { return o.(*v1alpha1.NodeThinPool).Spec.PoolName }),
 		index(&corev1.Node{}, indexTopology, func(o client.Object) string { return v1alpha1.TopologyValue(o.GetName()) }),
+		index(&corev1.PersistentVolumeClaim{}, indexPendingClass, func(o client.Object) string { return PendingClassOf(o.(*corev1.PersistentVolumeClaim)) }),
 		index(&corev1.Pod{}, indexNodeName, func(o client.Object) string { return o.(*corev1.Pod).Spec.NodeName }),
 	)
 }
