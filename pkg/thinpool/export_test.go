@@ -12,6 +12,12 @@ func Failpoints() []string {
 	return names
 }
 
+// LabelVersion is the format of the labels that are written, RegistryVersion that of the records.
+const (
+	LabelVersion    = labelVersion
+	RegistryVersion = registryVersion
+)
+
 // SetMaximumBases changes how many bases a pool keeps.
 func SetMaximumBases(n int) { maximumBases = n }
 

@@ -24,6 +24,9 @@ const (
 	failDeleteIntent      failpoint = "delete: intent durable"
 	failDeleteThin        failpoint = "delete: thin device deleted"
 	failDeleteDone        failpoint = "delete: result riding"
+	failUpgradeLabels     failpoint = "upgrade: all labels but the first upgraded"
+	failUpgradeLabelled   failpoint = "upgrade: labels upgraded"
+	failUpgradeDone       failpoint = "upgrade: registry upgraded"
 	failRecoverAdopted    failpoint = "recover: devices adopted"
 	failRecoverHeld       failpoint = "recover: metadata snapshot held"
 	failRecoverBases      failpoint = "recover: intents of bases finished"
@@ -36,6 +39,7 @@ var failpoints = []failpoint{
 	failBaseIntent, failBaseThin, failBaseFormatted, failBaseDone, failBaseDeleting, failBaseDeleted,
 	failCreateIntent, failCreateThin, failCreateDone,
 	failDeleteInactive, failDeleteIntent, failDeleteThin, failDeleteDone,
+	failUpgradeLabels, failUpgradeLabelled, failUpgradeDone,
 	failRecoverAdopted, failRecoverHeld, failRecoverBases, failRecoverVolumes,
 }
 

@@ -24,7 +24,7 @@ import (
 //	32  text: JSON, for people with nothing but dd at hand
 const (
 	labelMagic     = "csi-dm thin pool"
-	labelVersion   = 1
+	labelVersion   = 2 // what is written; older ones are read, see upgrade.go
 	labelSize      = 64 << 10
 	labelHeader    = 32
 	secondLabel    = labelArea - labelSize
@@ -48,6 +48,7 @@ var (
 )
 
 type label struct {
+	Version      uint32               `json:"-"`          // of the format: 1 to labelVersion
 	Generation   uint64               `json:"generation"` // rises with each write; the higher of two copies counts
 	PoolID       poolID               `json:"poolID"`
 	PoolName     string               `json:"poolName"`
@@ -74,7 +75,7 @@ func (l label) encode() ([]byte, error) {
 	}
 	raw := make([]byte, labelSize)
 	copy(raw, labelMagic)
-	binary.LittleEndian.PutUint32(raw[16:], labelVersion)
+	binary.LittleEndian.PutUint32(raw[16:], l.Version)
 	binary.LittleEndian.PutUint32(raw[20:], uint32(len(text)))
 	copy(raw[labelHeader:], text)
 	binary.LittleEndian.PutUint32(raw[24:], labelChecksum(raw, len(text)))
@@ -93,11 +94,9 @@ func decodeLabel(raw []byte) (label, error) {
 	if len(raw) < labelHeader || string(raw[:len(labelMagic)]) != labelMagic {
 		return label{}, errNoLabel
 	}
-	if version := binary.LittleEndian.Uint32(raw[16:]); version != labelVersion {
-		if version > labelVersion {
-			return label{}, fmt.Errorf("%w: version %d, this driver knows %d", errLabelNewer, version, labelVersion)
-		}
-		return label{}, fmt.Errorf("%w: version %d", errLabelDamaged, version)
+	version := binary.LittleEndian.Uint32(raw[16:])
+	if version > labelVersion {
+		return label{}, fmt.Errorf("%w: version %d, this driver knows %d", errLabelNewer, version, labelVersion)
 	}
 	length := binary.LittleEndian.Uint32(raw[20:])
 	if int64(length) > int64(len(raw)-labelHeader) {
@@ -106,7 +105,7 @@ func decodeLabel(raw []byte) (label, error) {
 	if stored, want := binary.LittleEndian.Uint32(raw[24:]), labelChecksum(raw, int(length)); stored != want {
 		return label{}, fmt.Errorf("%w: checksum %08x instead of %08x", errLabelDamaged, stored, want)
 	}
-	var l label
+	l := label{Version: version}
 	decoder := json.NewDecoder(bytes.NewReader(raw[labelHeader : labelHeader+length]))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&l); err != nil {
@@ -121,6 +120,8 @@ func decodeLabel(raw []byte) (label, error) {
 // validate checks all that the rest of the package relies on, so that a label that was made up does no harm.
 func (l label) validate() error {
 	switch {
+	case l.Version < 1 || l.Version > labelVersion:
+		return fmt.Errorf("version %d", l.Version)
 	case !poolIDPattern.MatchString(string(l.PoolID)):
 		return fmt.Errorf("pool id %q", l.PoolID)
 	case !poolNamePattern.MatchString(l.PoolName):
@@ -145,7 +146,7 @@ func (l label) validate() error {
 }
 
 func (l label) validateAreas() error {
-	count := map[areaKind]int{}
+	count, length := map[areaKind]int{}, map[areaKind]devicemapper.Sectors{}
 	sorted := slices.Clone(l.Areas)
 	slices.SortStableFunc(sorted, func(a, b area) int {
 		if a.Device != b.Device {
@@ -155,7 +156,8 @@ func (l label) validateAreas() error {
 	})
 	for i, a := range sorted {
 		count[a.Kind]++
-		if a.Device < 0 || a.Device >= len(l.Devices) || a.Kind != areaData && a.Device != 0 {
+		length[a.Kind] += a.Length
+		if a.Device < 0 || a.Device >= len(l.Devices) || a.Device != 0 && !l.anywhere(a.Kind) {
 			return fmt.Errorf("area %s on device %d", a.Kind, a.Device)
 		}
 		size := l.Devices[a.Device].Sectors
@@ -169,10 +171,19 @@ func (l label) validateAreas() error {
 			return fmt.Errorf("areas %s and %s overlap", sorted[i-1].Kind, a.Kind)
 		}
 	}
-	if count[areaRegistry] != 1 || count[areaMetadata] != 1 || count[areaSpare] != 1 || count[areaData] == 0 || len(count) != 4 {
+	if count[areaRegistry] != 1 || count[areaMetadata] == 0 || count[areaSpare] == 0 || count[areaData] == 0 || len(count) != 4 ||
+		l.Version == 1 && (count[areaMetadata] != 1 || count[areaSpare] != 1) {
 		return fmt.Errorf("areas %v", count)
 	}
+	if length[areaSpare] < length[areaMetadata] {
+		return fmt.Errorf("spare of %d sectors for metadata of %d", length[areaSpare], length[areaMetadata])
+	}
 	return nil
+}
+
+// anywhere tells whether areas of a kind may lie on other devices than the first. In version 1 metadata never grew.
+func (l label) anywhere(kind areaKind) bool {
+	return kind == areaData || l.Version > 1 && (kind == areaMetadata || kind == areaSpare)
 }
 
 func compare[T ~uint64](a, b T) int {

@@ -50,7 +50,7 @@ func exampleLabel(t testing.TB) label {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := label{Generation: 1, PoolID: newPoolID(), PoolName: "pool", State: stateCreating, BlockSectors: 128, Areas: areas}
+	l := label{Version: labelVersion, Generation: 1, PoolID: newPoolID(), PoolName: "pool", State: stateCreating, BlockSectors: 128, Areas: areas}
 	for _, size := range sizes {
 		l.Devices = append(l.Devices, labelDevice{ID: randomID(), Sectors: devicemapper.SectorsOf(size)})
 	}
@@ -136,6 +136,16 @@ func TestLabelRefuses(t *testing.T) {
 		"two registries":    func(l *label) { l.Areas = append(l.Areas, l.Areas[0]) },
 		"half a block":      func(l *label) { l.Areas[3].Length-- },
 		"unknown area":      func(l *label) { l.Areas[0].Kind = "swap" },
+		"no version":        func(l *label) { l.Version = 0 },
+		"small spare":       func(l *label) { l.Areas[2].Length -= 8 },
+		"no spare":          func(l *label) { l.Areas = slices.Delete(slices.Clone(l.Areas), 2, 3) },
+		"registry elsewhere": func(l *label) {
+			l.Areas[0] = area{Kind: areaRegistry, Device: 1, Start: l.Areas[4].Start, Length: 128}
+			l.Areas[4].Start, l.Areas[4].Length = l.Areas[4].Start+128, l.Areas[4].Length-128
+		},
+		"version 1 with more metadata": func(l *label) {
+			l.Version, l.Areas = 1, l.grownMetadata()
+		},
 	}
 	for name, change := range bad {
 		if _, err := decodeLabel(encode(change)); !errors.Is(err, errLabelDamaged) {
@@ -146,6 +156,10 @@ func TestLabelRefuses(t *testing.T) {
 		if err := writeLabel(newDisk(labelArea), l); err == nil {
 			t.Errorf("%s: was written", name)
 		}
+	}
+	// What version 1 did not have is well in version 2.
+	if _, err := decodeLabel(encode(func(l *label) { l.Areas = l.grownMetadata() })); err != nil {
+		t.Errorf("more metadata: %v", err)
 	}
 	flipped := encode(none)
 	flipped[labelHeader+10] ^= 1
@@ -164,9 +178,18 @@ func TestLabelRefuses(t *testing.T) {
 	}
 }
 
+// grownMetadata is the areas with a MiB of metadata and spare taken from the last area.
+func (l label) grownMetadata() []area {
+	areas := slices.Clone(l.Areas)
+	last := &areas[len(areas)-1]
+	last.Length -= 4096
+	end := last.Start + last.Length
+	return append(areas, area{Kind: areaMetadata, Device: last.Device, Start: end, Length: 2048}, area{Kind: areaSpare, Device: last.Device, Start: end + 2048, Length: 2048})
+}
+
 func TestLabelOfMostDevicesFits(t *testing.T) {
 	sizes := make([]int64, maximumDevices)
-	l := label{PoolID: newPoolID(), PoolName: "pool", State: stateReady, BlockSectors: 128, Device: maximumDevices - 1}
+	l := label{Version: labelVersion, PoolID: newPoolID(), PoolName: "pool", State: stateReady, BlockSectors: 128, Device: maximumDevices - 1}
 	for i := range sizes {
 		sizes[i] = 16 << 40
 		l.Devices = append(l.Devices, labelDevice{ID: randomID(), Sectors: devicemapper.SectorsOf(sizes[i])})

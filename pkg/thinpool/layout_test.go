@@ -42,7 +42,7 @@ func TestPlan(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			l := label{PoolID: newPoolID(), PoolName: "p", State: stateReady, BlockSectors: devicemapper.SectorsOf(test.blockSize), Areas: areas}
+			l := label{Version: labelVersion, PoolID: newPoolID(), PoolName: "p", State: stateReady, BlockSectors: devicemapper.SectorsOf(test.blockSize), Areas: areas}
 			for _, size := range test.sizes {
 				l.Devices = append(l.Devices, labelDevice{ID: randomID(), Sectors: devicemapper.SectorsOf(size)})
 			}

@@ -20,7 +20,7 @@ func makePool(ctx context.Context, dm *devicemapper.Client, config Config, devic
 	if err != nil {
 		return err
 	}
-	l := label{PoolName: config.Name, State: stateCreating, BlockSectors: devicemapper.SectorsOf(config.BlockSize), Areas: areas, Generation: 1}
+	l := label{Version: labelVersion, PoolName: config.Name, State: stateCreating, BlockSectors: devicemapper.SectorsOf(config.BlockSize), Areas: areas, Generation: 1}
 	if previous == nil {
 		l.PoolID = newPoolID()
 		if err := devices.claim(ctx, config.Source.Force); err != nil {
@@ -40,7 +40,7 @@ func makePool(ctx context.Context, dm *devicemapper.Client, config Config, devic
 		l.Devices = append(l.Devices, labelDevice{ID: randomID(), Sectors: devicemapper.SectorsOf(device.Size)})
 	}
 	logger.Info("Making a thin pool", "pool", config.Name, "poolID", l.PoolID, "devices", len(devices))
-	if err := devices.writeLabels(l, false); err != nil {
+	if err := devices.writeLabels(l); err != nil {
 		return err
 	}
 	reached(failMakeLabelled)
@@ -49,12 +49,8 @@ func makePool(ctx context.Context, dm *devicemapper.Client, config Config, devic
 	}
 	l.State = stateReady
 	l.Generation++
-	if err := devices.writeLabels(l, true); err != nil {
+	if err := devices.renewLabels(l, failMakeOneReady); err != nil {
 		return err
-	}
-	for i := range devices {
-		devices[i].label, devices[i].err = l, nil
-		devices[i].label.Device = i
 	}
 	return nil
 }
@@ -70,20 +66,34 @@ func (s sourceDevices) claimUnlabelled(ctx context.Context, force []string) erro
 	return blank.claim(ctx, force)
 }
 
-// writeLabels writes the label of each device, device 0's first or last: it is the one that counts.
-func (s sourceDevices) writeLabels(l label, firstLast bool) error {
+// writeLabels writes the label of each device, device 0's first: it is the one that counts.
+func (s sourceDevices) writeLabels(l label) error {
 	for i := range s {
-		if firstLast {
-			i = len(s) - 1 - i
-		}
-		l.Device = i
-		if firstLast && i == 0 {
-			reached(failMakeOneReady)
-		}
-		if err := writeLabel(s[i].file, l); err != nil {
-			return fmt.Errorf("%s: %w", s[i].Path, err)
+		if err := s.writeLabel(i, l); err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+// renewLabels writes the label of each device, device 0's last, with which the change is made. before is the failpoint in
+// front of that.
+func (s sourceDevices) renewLabels(l label, before failpoint) error {
+	for i := range s[1:] {
+		if err := s.writeLabel(i+1, l); err != nil {
+			return err
+		}
+	}
+	reached(before)
+	return s.writeLabel(0, l)
+}
+
+func (s sourceDevices) writeLabel(i int, l label) error {
+	l.Device = i
+	if err := writeLabel(s[i].file, l); err != nil {
+		return fmt.Errorf("%s: %w", s[i].Path, err)
+	}
+	s[i].label, s[i].err = l, nil
 	return nil
 }
 

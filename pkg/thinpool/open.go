@@ -61,12 +61,13 @@ func open(ctx context.Context, dm *devicemapper.Client, config Config) (_ *Pool,
 	if p.loopback {
 		p.paths = []string{config.Source.Loopback.Path}
 	}
-	return p, p.start(ctx, devices.numbers())
+	return p, p.start(ctx, devices)
 }
 
 // start activates the kernel's devices, opens the registry and recovers. On an error what it made is taken back.
-func (p *Pool) start(ctx context.Context, numbers []devicemapper.DeviceNumber) (err error) {
+func (p *Pool) start(ctx context.Context, devices sourceDevices) (err error) {
 	var made parts
+	numbers := devices.numbers()
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.stack.undo(ctx, made))
@@ -86,6 +87,9 @@ func (p *Pool) start(ctx context.Context, numbers []devicemapper.DeviceNumber) (
 	p.registry = registry
 	p.life, p.end = context.WithCancel(context.WithoutCancel(ctx))
 	if err = p.load(contents); err == nil {
+		err = p.upgrade(ctx, devices, contents.pool)
+	}
+	if err == nil {
 		err = p.recover(ctx)
 	}
 	if err != nil {

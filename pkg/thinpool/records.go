@@ -34,8 +34,9 @@ const (
 
 var buckets = []string{bucketPool, bucketVolumes, bucketBases, bucketIntents}
 
-// registryVersion is the format of the records.
-const registryVersion = 1
+// registryVersion is the format of the records that are written. Records of version 1 lack fields that came later, and are
+// read as they are; see upgrade.go.
+const registryVersion = 2
 
 var (
 	errRecordDamaged = errors.New("record is damaged")
@@ -202,7 +203,7 @@ func decodePoolRecord(raw []byte) (poolRecord, error) {
 	if probe.Version > registryVersion {
 		return poolRecord{}, fmt.Errorf("%w: version %d, this driver knows %d", errRecordNewer, probe.Version, registryVersion)
 	}
-	if probe.Version != registryVersion {
+	if probe.Version < 1 {
 		return poolRecord{}, fmt.Errorf("%w: version %d", errRecordDamaged, probe.Version)
 	}
 	return decodeRecord[poolRecord](raw)

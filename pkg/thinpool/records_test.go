@@ -3,6 +3,7 @@ package thinpool
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"reflect"
 	"testing"
 	"time"
@@ -61,8 +62,13 @@ func TestRecordsRefuse(t *testing.T) {
 }
 
 func TestPoolRecordVersions(t *testing.T) {
-	if _, err := decodePoolRecord([]byte(`{"version":2,"somethingNew":true}`)); !errors.Is(err, errRecordNewer) {
+	newer := fmt.Sprintf(`{"version":%d,"somethingNew":true}`, registryVersion+1)
+	if _, err := decodePoolRecord([]byte(newer)); !errors.Is(err, errRecordNewer) {
 		t.Errorf("newer: %v", err)
+	}
+	old := poolRecord{Version: 1, PoolID: newPoolID(), BlockSectors: 128}
+	if r, err := decodePoolRecord(encodeRecord(old)); err != nil || r != old {
+		t.Errorf("version 1: %+v, %v", r, err)
 	}
 	if _, err := decodePoolRecord([]byte(`{"version":0}`)); !errors.Is(err, errRecordDamaged) {
 		t.Errorf("version 0: %v", err)
@@ -82,7 +88,7 @@ func FuzzDecodeRecord(f *testing.F) {
 		fuzzRecord[volumeRecord](t, raw)
 		fuzzRecord[baseRecord](t, raw)
 		fuzzRecord[intentRecord](t, raw)
-		if r, err := decodePoolRecord(raw); err == nil && (r.Version != registryVersion || r.validate() != nil) {
+		if r, err := decodePoolRecord(raw); err == nil && (r.Version < 1 || r.Version > registryVersion || r.validate() != nil) {
 			t.Errorf("%s became %+v", raw, r)
 		}
 	})

@@ -5,6 +5,7 @@ package thinpool_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -232,6 +233,7 @@ func TestDamage(t *testing.T) {
 	}
 	const second = mib - 64<<10
 	registry, metadata := mib, 65*mib
+	newer, version := []byte{thinpool.LabelVersion + 1}, fmt.Sprintf("version %d", thinpool.LabelVersion+1)
 	for _, test := range []struct {
 		name  string
 		at    []int64
@@ -242,8 +244,8 @@ func TestDamage(t *testing.T) {
 		{"first label", []int64{0}, make([]byte, 4096), nil, ""},
 		{"second label", []int64{second}, make([]byte, 4096), nil, ""},
 		{"bits of both labels", []int64{100, second + 100}, []byte("xx"), thinpool.ErrPoolDamaged, "label"},
-		{"newer labels", []int64{16, second + 16}, []byte{2}, thinpool.ErrFormatNewer, "version 2"},
-		{"one newer label", []int64{second + 16}, []byte{2}, thinpool.ErrFormatNewer, "version 2"},
+		{"newer labels", []int64{16, second + 16}, newer, thinpool.ErrFormatNewer, version},
+		{"one newer label", []int64{second + 16}, newer, thinpool.ErrFormatNewer, version},
 		{"zeroed metadata superblock", []int64{metadata}, make([]byte, 4096), thinpool.ErrPoolDamaged, "zeros"},
 		{"overwritten metadata superblock", []int64{metadata}, bytes.Repeat([]byte{0x55}, 4096), thinpool.ErrPoolDamaged, "superblock"},
 		{"a bit of the metadata superblock", []int64{metadata + 44}, []byte{0xff}, thinpool.ErrPoolDamaged, "checksum"},
