@@ -7,13 +7,15 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
 // BlockSize is the size of a metadata block in bytes (THIN_METADATA_BLOCK_SIZE).
 const BlockSize = 4096
+
+// maximumBlocks is how many blocks of metadata the kernel uses at most: 15.87 GiB (DM_SM_METADATA_MAX_BLOCKS).
+const maximumBlocks = 255 * (1<<14 - 64)
 
 // ErrDamaged says that a block is not what it must be.
 var ErrDamaged = errors.New("thin-pool metadata is damaged")
@@ -28,7 +30,7 @@ const (
 // Block is one block of metadata.
 type Block = [BlockSize]byte
 
-// Device is metadata that can be read in blocks.
+// Device is metadata that can be read in blocks. Its methods may be called concurrently.
 type Device struct {
 	io.ReaderAt
 	closer io.Closer
@@ -51,18 +53,16 @@ func (d *Device) Close() error {
 	return d.closer.Close()
 }
 
-// aligned returns n blocks of memory at an address that direct I/O takes.
-func aligned() *Block {
-	raw := make([]byte, 2*BlockSize)
-	shift := -int(uintptr(unsafe.Pointer(&raw[0]))) & (BlockSize - 1) //nolint:gosec // an address is looked at, none is made
-	return (*Block)(raw[shift : shift+BlockSize])
-}
-
-func (d *Device) read(number uint64, into *Block) error {
-	if number > 1<<40 {
+// read fills blocks with those from number on.
+func (d *Device) read(number uint64, blocks []Block) error {
+	if number > maximumBlocks {
 		return fmt.Errorf("%w: block %d is out of bounds", ErrDamaged, number)
 	}
-	if _, err := d.ReadAt(into[:], int64(number)*BlockSize); err != nil {
+	_, err := d.ReadAt(bytesOf(blocks), int64(number)*BlockSize)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("%w: block %d lies behind the end of the device", ErrDamaged, number)
+	}
+	if err != nil {
 		return fmt.Errorf("read metadata block %d: %w", number, err)
 	}
 	return nil

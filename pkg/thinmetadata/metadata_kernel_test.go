@@ -114,7 +114,7 @@ func compare(ctx context.Context, t *testing.T, dm *devicemapper.Client, pool de
 		t.Fatal(err)
 	}
 	began := time.Now()
-	details, err := device.Details(superblock)
+	details, err := device.Details(ctx, superblock)
 	took := time.Since(began)
 	if err := errors.Join(err, device.Close()); err != nil {
 		t.Fatal(err)

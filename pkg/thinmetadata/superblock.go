@@ -20,6 +20,8 @@ const (
 	fieldTime            = 44
 	fieldTransaction     = 48
 	fieldHeldRoot        = 56
+	fieldDataBlocks      = 64 // of struct disk_sm_root, the space map of the data
+	fieldDataAllocated   = 72
 	fieldMappingRoot     = 320
 	fieldDetailsRoot     = 328
 	fieldDataBlockSize   = 336
@@ -43,15 +45,18 @@ type Superblock struct {
 	DataBlockSize uint32
 	// MetadataBlocks is the size of the metadata in blocks, as far as the pool uses it.
 	MetadataBlocks uint64
+	// DataBlocks is the size of the pool's data in blocks of DataBlockSize, UsedDataBlocks how many of these are allocated.
+	// The kernel leaves both out of a metadata snapshot: they are 0 there.
+	DataBlocks, UsedDataBlocks uint64
 }
 
 // ReadSuperblock reads the superblock in a block: 0, or the held root of the pool's status. It is checked.
 func (d *Device) ReadSuperblock(number uint64) (Superblock, error) {
-	block := aligned()
-	if err := d.read(number, block); err != nil {
+	memory := newBatch(1)
+	if err := d.read(number, memory); err != nil {
 		return Superblock{}, err
 	}
-	return parseSuperblock(block, number)
+	return parseSuperblock(&memory[0], number)
 }
 
 func parseSuperblock(block *Block, number uint64) (Superblock, error) {
@@ -70,6 +75,7 @@ func parseSuperblock(block *Block, number uint64) (Superblock, error) {
 		NeedsCheck: u32(fieldFlags)&flagNeedsCheck != 0, Version: u32(fieldVersion), Time: u32(fieldTime),
 		TransactionID: u64(fieldTransaction), HeldRoot: u64(fieldHeldRoot), MappingRoot: u64(fieldMappingRoot),
 		DetailsRoot: u64(fieldDetailsRoot), DataBlockSize: u32(fieldDataBlockSize), MetadataBlocks: u64(fieldMetadataBlocks),
+		DataBlocks: u64(fieldDataBlocks), UsedDataBlocks: u64(fieldDataAllocated),
 	}
 	if s.Version == 0 || s.Version > maximumVersion {
 		return Superblock{}, fmt.Errorf("%w: version %d is not known", ErrDamaged, s.Version)

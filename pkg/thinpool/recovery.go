@@ -15,27 +15,25 @@ import (
 
 // loadIntent puts what an intent is about into memory, in the state from which recover goes on.
 func (p *Pool) loadIntent(number uint64, r intentRecord) error {
-	state := volumeCreating
 	switch r.Kind {
 	case intentCreateBase, intentDeleteBase:
-		p.leftBases = append(p.leftBases, leftBase{number, *r.Base})
+		// A base without a record: nobody knows how far mkfs came.
+		p.deletions[r.Base.ThinID] = &deletion{thin: r.Base.ThinID, size: r.Base.Size, intent: number}
 		return nil
 	case intentDeleteVolume:
-		state = volumeDeleting
+		if other := p.volumes[r.Name]; other != nil && other.record.ThinID == r.Volume.ThinID {
+			return fmt.Errorf("%w: intent %d deletes the volume %s, which has a record", ErrPoolDamaged, number, r.Name)
+		}
+		p.deletions[r.Volume.ThinID] = &deletion{thin: r.Volume.ThinID, size: r.Volume.Size, intent: number, volume: r.Name}
+		return nil
 	}
 	if old, taken := p.volumes[r.Name]; taken && old.record.ThinID != r.Volume.ThinID {
 		return fmt.Errorf("%w: intent %d and a record are about the volume %s, with thin ids %d and %d", ErrPoolDamaged, number, r.Name, r.Volume.ThinID, old.record.ThinID)
 	} else if !taken {
 		p.promised += r.Volume.Size
 	}
-	p.volumes[r.Name] = &volume{record: *r.Volume, state: state, intent: number}
+	p.volumes[r.Name] = &volume{record: *r.Volume, state: volumeCreating, intent: number}
 	return nil
-}
-
-// leftBase is a base that an intent names and no record does: one to be deleted.
-type leftBase struct {
-	intent uint64
-	record baseRecord
 }
 
 // recover ends what an earlier process has left unfinished: devices that it suspended, a metadata snapshot that it held,
@@ -67,7 +65,7 @@ func (p *Pool) recover(ctx context.Context) error {
 }
 
 func (p *Pool) intents() int {
-	n := len(p.leftBases)
+	n := len(p.deletions)
 	for _, v := range p.volumes {
 		if v.intent != 0 {
 			n++
@@ -117,7 +115,7 @@ func (p *Pool) thinIDs(ctx context.Context) (_ map[uint32]bool, err error) {
 	if err != nil {
 		return nil, err
 	}
-	device, err := thinmetadata.Open(p.metadata.Path())
+	device, err := thinmetadata.Open(p.metadataPath)
 	if err != nil {
 		return nil, err
 	}
@@ -127,13 +125,19 @@ func (p *Pool) thinIDs(ctx context.Context) (_ map[uint32]bool, err error) {
 		return nil, fmt.Errorf("%w: %w", ErrPoolDamaged, err)
 	}
 	p.snapshots.Store(max(p.snapshots.Load(), int64(superblock.Time)))
-	details, err := device.Details(superblock)
+	details, err := device.Details(ctx, superblock)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrPoolDamaged, err)
 	}
 	ids := make(map[uint32]bool, len(details))
 	for _, d := range details {
+		if p.handed != nil && d.ThinID == registryThinID {
+			continue
+		}
 		ids[d.ThinID] = true
+		if pending := p.deletions[d.ThinID]; pending != nil {
+			pending.mapped = int64(d.MappedBlocks) * p.label.BlockSectors.Bytes()
+		}
 	}
 	return ids, nil
 }
@@ -143,16 +147,12 @@ func (p *Pool) thinIDs(ctx context.Context) (_ map[uint32]bool, err error) {
 // is kept up to date.
 func (p *Pool) finishIntents(ctx context.Context, thins map[uint32]bool) {
 	logger := klog.FromContext(ctx)
-	p.leftBases = slices.DeleteFunc(p.leftBases, func(left leftBase) bool {
-		if err := p.giveBack(ctx, left.record.ThinID, left.record.Size); err != nil {
-			logger.Error(err, "Deleting what is left of a base failed", "pool", p.label.PoolName, "thinID", left.record.ThinID)
-			return false
+	for thin, d := range p.deletions {
+		if !thins[thin] {
+			p.endDeletion(d)
 		}
-		delete(thins, left.record.ThinID)
-		p.registry.committer.ride(write{bucketBases, thinIDKey(left.record.ThinID), nil}, write{bucketIntents, intentKey(left.intent), nil})
-		return true
-	})
-	reached(failRecoverBases)
+	}
+	reached(failRecoverDeletions)
 	for _, name := range slices.Sorted(maps.Keys(p.volumes)) {
 		v := p.volumes[name]
 		switch {
@@ -165,13 +165,6 @@ func (p *Pool) finishIntents(ctx context.Context, thins map[uint32]bool) {
 			p.registry.committer.ride(write{bucketIntents, intentKey(v.intent), nil})
 			p.forget(name, v)
 			logger.Info("Undid the creation of a volume", "pool", p.label.PoolName, "volume", name, "thinID", v.record.ThinID)
-		case v.state == volumeDeleting:
-			if err := p.finishDelete(ctx, name, v); err != nil {
-				logger.Error(err, "Finishing the deletion of a volume failed", "pool", p.label.PoolName, "volume", name, "thinID", v.record.ThinID)
-				continue
-			}
-			delete(thins, v.record.ThinID)
-			logger.Info("Finished the deletion of a volume", "pool", p.label.PoolName, "volume", name, "thinID", v.record.ThinID)
 		}
 	}
 }
@@ -181,8 +174,8 @@ func (p *Pool) finishIntents(ctx context.Context, thins map[uint32]bool) {
 func (p *Pool) compareThins(ctx context.Context, thins map[uint32]bool) {
 	logger := klog.FromContext(ctx)
 	known := map[uint32]bool{}
-	for _, left := range p.leftBases {
-		known[left.record.ThinID] = true
+	for thin := range p.deletions {
+		known[thin] = true
 	}
 	for name, v := range p.volumes {
 		known[v.record.ThinID] = true
