@@ -11,6 +11,11 @@ const (
 	failMakeCleared       failpoint = "make: metadata superblock cleared"
 	failMakePool          failpoint = "make: metadata formatted"
 	failMakeOneReady      failpoint = "make: all labels but the first say ready"
+	failTakeMarked        failpoint = "take over: marked as being taken"
+	failTakeThin          failpoint = "take over: registry's thin device made"
+	failTakeMapped        failpoint = "take over: registry's blocks written"
+	failTakeFormatted     failpoint = "take over: registry formatted"
+	failTakeRegistry      failpoint = "take over: registry made"
 	failBaseIntent        failpoint = "base: intent durable"
 	failBaseThin          failpoint = "base: thin device made"
 	failBaseFormatted     failpoint = "base: formatted"
@@ -20,8 +25,20 @@ const (
 	failCreateIntent      failpoint = "create: intent durable"
 	failCreateThin        failpoint = "create: thin device made"
 	failCreateDone        failpoint = "create: result riding"
+	failCreateTaken       failpoint = "create: thin id taken"
+	failSnapshotHeld      failpoint = "snapshot: source held"
+	failSnapshotMade      failpoint = "snapshot: made, source held"
+	failSnapshotResumed   failpoint = "snapshot: source resumed"
+	failGrowDurable       failpoint = "resize: size durable"
+	failGrowLoaded        failpoint = "resize: table loaded"
+	failGrowHeld          failpoint = "resize: volume held"
+	failGrowDone          failpoint = "resize: volume resumed"
 	failDeleteInactive    failpoint = "delete: deactivated"
 	failDeleteIntent      failpoint = "delete: intent durable"
+	failDeleteLeft        failpoint = "delete: left to the background"
+	failDeleteActive      failpoint = "delete: active for discards"
+	failDeleteSlice       failpoint = "delete: slice discarded"
+	failDeleteUnmapped    failpoint = "delete: blocks given back"
 	failDeleteThin        failpoint = "delete: thin device deleted"
 	failDeleteDone        failpoint = "delete: result riding"
 	failUpgradeLabels     failpoint = "upgrade: all labels but the first upgraded"
@@ -29,18 +46,21 @@ const (
 	failUpgradeDone       failpoint = "upgrade: registry upgraded"
 	failRecoverAdopted    failpoint = "recover: devices adopted"
 	failRecoverHeld       failpoint = "recover: metadata snapshot held"
-	failRecoverBases      failpoint = "recover: intents of bases finished"
+	failRecoverDeletions  failpoint = "recover: deletions finished that were done"
 	failRecoverVolumes    failpoint = "recover: intents of volumes finished"
 )
 
 // failpoints are all of them, for tests to visit.
 var failpoints = []failpoint{
 	failMakeLabelled, failMakeRegistryEmpty, failMakeRegistry, failMakeCleared, failMakePool, failMakeOneReady,
+	failTakeMarked, failTakeThin, failTakeMapped, failTakeFormatted, failTakeRegistry,
 	failBaseIntent, failBaseThin, failBaseFormatted, failBaseDone, failBaseDeleting, failBaseDeleted,
-	failCreateIntent, failCreateThin, failCreateDone,
-	failDeleteInactive, failDeleteIntent, failDeleteThin, failDeleteDone,
+	failCreateIntent, failCreateThin, failCreateDone, failCreateTaken,
+	failSnapshotHeld, failSnapshotMade, failSnapshotResumed,
+	failGrowDurable, failGrowLoaded, failGrowHeld, failGrowDone,
+	failDeleteInactive, failDeleteIntent, failDeleteLeft, failDeleteActive, failDeleteSlice, failDeleteUnmapped, failDeleteThin, failDeleteDone,
 	failUpgradeLabels, failUpgradeLabelled, failUpgradeDone,
-	failRecoverAdopted, failRecoverHeld, failRecoverBases, failRecoverVolumes,
+	failRecoverAdopted, failRecoverHeld, failRecoverDeletions, failRecoverVolumes,
 }
 
 // reached is what tests replace, before they open a pool.

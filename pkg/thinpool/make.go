@@ -16,7 +16,7 @@ import (
 // missed. The label that says "ready" is the last thing written, behind everything else.
 func makePool(ctx context.Context, dm *devicemapper.Client, config Config, devices sourceDevices, previous *label) error {
 	logger := klog.FromContext(ctx)
-	areas, err := plan(devices.sizes(), config.BlockSize)
+	areas, err := devices.planFor(config)
 	if err != nil {
 		return err
 	}

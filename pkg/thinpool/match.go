@@ -68,7 +68,7 @@ func (s sourceDevices) matchReady(config Config) error {
 		case device.label.PoolID != own.PoolID:
 			return foreign(device, own)
 		case device.label.Device != i:
-			return fmt.Errorf("%w: %s is device %d of the pool and stands at place %d of source.devices", ErrSourceChanged, device.Path, device.label.Device, i)
+			return fmt.Errorf("%w: %s is device %d of the pool and stands at place %d, %s", ErrSourceChanged, device.Path, device.label.Device, i, device.field)
 		case devicemapper.SectorsOf(device.Size) < device.label.Devices[i].Sectors:
 			return fmt.Errorf("%w: %s has %d bytes, less than the %d that it had when the pool was made", ErrSourceChanged, device.Path, device.Size, device.label.Devices[i].Sectors.Bytes())
 		}
@@ -82,6 +82,13 @@ func (s sourceDevices) matchReady(config Config) error {
 				return fmt.Errorf("%w: the labels of %s and %s disagree about the pool's devices", ErrPoolDamaged, s[0].Path, device.Path)
 			}
 		}
+	}
+	if own.separate() != config.Source.separate() {
+		asked, made := "source.devices", "source.dataDevice and source.metadataDevice"
+		if config.Source.separate() {
+			asked, made = made, asked
+		}
+		return fmt.Errorf("%w: the devices are named by %s, the pool was made with %s", ErrSourceChanged, asked, made)
 	}
 	if own.BlockSectors.Bytes() != config.BlockSize {
 		return fmt.Errorf("%w: blockSize is %d, the pool was made with %d", ErrSourceChanged, config.BlockSize, own.BlockSectors.Bytes())

@@ -32,12 +32,15 @@ func open(ctx context.Context, dm *devicemapper.Client, config Config) (_ *Pool,
 	if err := config.validate(); err != nil {
 		return nil, err
 	}
-	p := &Pool{dm: dm, config: config, loopback: config.Source.Loopback != nil}
+	p := &Pool{dm: dm, config: config, loopback: config.Source.Loopback != nil, deletionAdded: make(chan struct{}, 1), pace: newPacer()}
 	if p.versions.thinPool, err = dm.RequireThinPool(ctx); err != nil {
 		return nil, err
 	}
 	if p.versions.deviceMapper, err = dm.Version(ctx); err != nil {
 		return nil, err
+	}
+	if config.Source.ThinPoolDevice != "" {
+		return p, p.openHanded(ctx)
 	}
 	devices, err := openSource(ctx, config.Source)
 	if err != nil {
@@ -80,7 +83,12 @@ func (p *Pool) start(ctx context.Context, devices sourceDevices) (err error) {
 	if err != nil {
 		return err
 	}
-	registry, contents, err := openRegistry(registryDevice.Path())
+	return p.startOn(ctx, registryDevice.Path(), devices)
+}
+
+// startOn opens the registry that lies on a block device and recovers.
+func (p *Pool) startOn(ctx context.Context, registryDevice string, devices sourceDevices) error {
+	registry, contents, err := openRegistry(registryDevice)
 	if err != nil {
 		return registryFailure(err)
 	}
@@ -96,6 +104,7 @@ func (p *Pool) start(ctx context.Context, devices sourceDevices) (err error) {
 		p.end()
 		return errors.Join(err, registry.close())
 	}
+	p.startDeletions(ctx)
 	klog.FromContext(ctx).Info("Thin pool is open", "pool", p.label.PoolName, "poolID", p.label.PoolID, "volumes", len(p.volumes), "bases", len(p.bases))
 	return nil
 }
@@ -115,6 +124,7 @@ func (p *Pool) activateParts(ctx context.Context, numbers []devicemapper.DeviceN
 	if p.metadata, err = p.stack.ensurePart(ctx, partMetadata, p.label.table(areaMetadata, numbers), made); err != nil {
 		return err
 	}
+	p.metadataPath = p.metadata.Path()
 	superblock, err := p.checkSuperblock()
 	if err != nil {
 		return err
@@ -140,7 +150,7 @@ func (p *Pool) activateParts(ctx context.Context, numbers []devicemapper.DeviceN
 // checkSuperblock looks at the metadata before the kernel does: the kernel formats a pool whose superblock is zero, and all
 // its volumes are gone.
 func (p *Pool) checkSuperblock() (thinmetadata.Superblock, error) {
-	device, err := thinmetadata.Open(p.metadata.Path())
+	device, err := thinmetadata.Open(p.metadataPath)
 	if err != nil {
 		return thinmetadata.Superblock{}, err
 	}
@@ -160,12 +170,12 @@ func (p *Pool) checkSuperblock() (thinmetadata.Superblock, error) {
 
 // load takes over what the registry holds.
 func (p *Pool) load(c *registryContents) error {
-	if c.pool.PoolID != p.label.PoolID || c.pool.BlockSectors != p.label.BlockSectors {
-		return fmt.Errorf("%w: the registry is of pool %s with blocks of %d sectors, the label of %s with %d",
-			ErrPoolDamaged, c.pool.PoolID, c.pool.BlockSectors, p.label.PoolID, p.label.BlockSectors)
+	if err := p.identify(c.pool); err != nil {
+		return err
 	}
 	p.nextThinID = c.nextThinID
-	p.volumes, p.bases = make(map[string]*volume, len(c.volumes)), map[baseKey]*base{}
+	p.deferred = map[uint32]struct{}{}
+	p.volumes, p.bases, p.deletions = make(map[string]*volume, len(c.volumes)), map[baseKey]*base{}, map[uint32]*deletion{}
 	owner := map[uint32]string{}
 	own := func(thin uint32, name string) error {
 		if other, taken := owner[thin]; taken {

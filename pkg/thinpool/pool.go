@@ -21,8 +21,11 @@ type Pool struct {
 	loopback bool
 	device   devicemapper.Device // the thin pool
 	metadata devicemapper.Device
-	registry *registry
-	versions versions
+	// metadataPath is the node of the device below the pool that holds its metadata.
+	metadataPath string
+	handed       *handedPool // what was handed over; nil for a pool that csi-dm divides itself
+	registry     *registry
+	versions     versions
 
 	// life ends when the pool is closed; background work runs under it and is counted by work, as are calls.
 	life context.Context
@@ -43,10 +46,16 @@ type Pool struct {
 	bases      map[baseKey]*base
 	nextThinID uint32
 	nextIntent uint64
-	promised   int64      // sum of the sizes of all volumes
-	baseBytes  int64      // sum of what the bases map
-	leftBases  []leftBase // that recovery has to delete
-	unknown    int        // thin devices in the pool that the registry does not know
+	promised   int64                // sum of the sizes of all volumes
+	baseBytes  int64                // sum of what the bases map
+	deletions  map[uint32]*deletion // by thin id
+	deferred   map[uint32]struct{}  // thin ids whose devices the kernel removes when they are closed
+	unknown    int                  // thin devices in the pool that the registry does not know
+	space      spaceStates
+
+	// deletionAdded holds a token when there may be a deletion that nobody is at; pace makes room between their steps.
+	deletionAdded chan struct{}
+	pace          *pacer
 
 	// snapshots counts the create_snap calls of the pool's life, as the kernel does in its superblock.
 	snapshots atomic.Int64
@@ -59,7 +68,7 @@ const (
 	// volumeCreating: its intent is durable, or about to be, and nobody was told that it exists.
 	volumeCreating volumeState = iota
 	volumeReady
-	// volumeDeleting: its owner was told, or is about to be told, that it is gone.
+	// volumeDeleting: whether the intent of its deletion is durable is not known yet. If it is, a deletion takes its place.
 	volumeDeleting
 	// volumeLost: the registry knows it, and the pool holds no thin device of its id.
 	volumeLost
@@ -71,6 +80,8 @@ type volume struct {
 	record volumeRecord
 	state  volumeState
 	intent uint64 // the number of its intent in the registry; 0: none
+	// thinMade: the kernel was asked to make its thin device, so the one of its id is its own.
+	thinMade bool
 }
 
 type versions struct{ deviceMapper, thinPool devicemapper.Version }
@@ -125,7 +136,10 @@ func (p *Pool) Volumes() []Volume {
 }
 
 func (v *volume) public(name string) Volume {
-	return Volume{Name: name, ThinID: v.record.ThinID, Size: v.record.Size, Format: v.record.Format.format()}
+	return Volume{
+		Name: name, ThinID: v.record.ThinID, Size: v.record.Size, Format: v.record.Format.format(),
+		Source: v.record.Source, Created: v.record.Created,
+	}
 }
 
 // Close gives back what Open took without touching volumes that are active: it waits for calls that are under way, commits
@@ -145,17 +159,22 @@ func (p *Pool) Close() error {
 }
 
 // Shutdown closes the pool and removes its kernel devices. It fails with ErrVolumeInUse, and the pool stays open, while a
-// volume is active.
+// volume is active. A pool that was handed over stays as it is.
 func (p *Pool) Shutdown(ctx context.Context) error {
 	active, err := p.activeThins(ctx)
 	if err != nil {
 		return p.wrap("shut down", "", err)
 	}
+	// What the engine itself uses for a moment goes when Close ends its work.
+	active = slices.DeleteFunc(active, func(device devicemapper.Device) bool { return isBase(device, p.label.PoolID) })
 	if len(active) > 0 {
 		return p.wrap("shut down", "", fmt.Errorf("%w: %s and %d more devices are active", ErrVolumeInUse, active[0].Name, len(active)-1))
 	}
 	if err := p.Close(); err != nil {
 		return err
+	}
+	if p.handed != nil {
+		return p.wrap("shut down", "", p.stack.remove(ctx, registryThinUUID(p.device.Number)))
 	}
 	return p.wrap("shut down", "", p.stack.removeParts(ctx))
 }

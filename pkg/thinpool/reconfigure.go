@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 
 	"github.com/csi-dm/csi-dm/pkg/devicemapper"
 )
@@ -32,11 +31,14 @@ func (p *Pool) reconfigure(ctx context.Context, config Config) error {
 		return fmt.Errorf("%w: name is %q, the pool is %q", ErrSourceChanged, config.Name, old.Name)
 	case config.BlockSize != old.BlockSize:
 		return fmt.Errorf("%w: blockSize is %d, the pool was made with %d", ErrSourceChanged, config.BlockSize, old.BlockSize)
-	case !reflect.DeepEqual(config.Source.Devices, old.Source.Devices) || !reflect.DeepEqual(config.Source.Loopback, old.Source.Loopback):
+	case !config.Source.same(old.Source):
 		return fmt.Errorf("%w: source is not the one that the pool was opened with", ErrSourceChanged)
 	}
-	if err := p.applyPolicy(ctx, policyOf(config, p.dataLength(), p.label.BlockSectors)); err != nil {
-		return err
+	// The table of a pool that was handed over is its owner's.
+	if p.handed == nil {
+		if err := p.applyPolicy(ctx, policyOf(config, p.dataLength(), p.label.BlockSectors)); err != nil {
+			return err
+		}
 	}
 	p.mutex.Lock()
 	p.config = config

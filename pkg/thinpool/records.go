@@ -47,6 +47,7 @@ var (
 type poolRecord struct {
 	Version      int                  `json:"version"`
 	PoolID       poolID               `json:"poolID"`
+	PoolName     string               `json:"poolName,omitempty"` // of a pool without a label; see takeover.go
 	BlockSectors devicemapper.Sectors `json:"blockSectors"`
 }
 
@@ -84,11 +85,21 @@ type volumeRecord struct {
 	Size    int64        `json:"size"` // bytes
 	Format  formatRecord `json:"format"`
 	Created time.Time    `json:"created"`
+	// Source is the name of the volume that it was made from (version 2).
+	Source string `json:"source,omitempty"`
+	// CreatedSize is the size that it was made with, in bytes, if it was grown since (version 2).
+	CreatedSize int64 `json:"createdSize,omitempty"`
 }
 
 func (r volumeRecord) validate() error {
 	if r.ThinID > uint32(devicemapper.MaxThinID) || r.Size <= 0 || r.Size > maximumVolumeSize {
 		return fmt.Errorf("thin id %d, size %d", r.ThinID, r.Size)
+	}
+	if r.CreatedSize < 0 || r.CreatedSize > r.Size {
+		return fmt.Errorf("size %d, made with %d", r.Size, r.CreatedSize)
+	}
+	if r.Source != "" && !volumeNamePattern.MatchString(r.Source) {
+		return fmt.Errorf("source %q", r.Source)
 	}
 	return r.Format.validate()
 }
@@ -164,6 +175,9 @@ type record interface{ validate() error }
 func (r poolRecord) validate() error {
 	if !poolIDPattern.MatchString(string(r.PoolID)) {
 		return fmt.Errorf("pool id %q", r.PoolID)
+	}
+	if r.PoolName != "" && !poolNamePattern.MatchString(r.PoolName) {
+		return fmt.Errorf("pool name %q", r.PoolName)
 	}
 	return validateBlockSize(r.BlockSectors.Bytes())
 }

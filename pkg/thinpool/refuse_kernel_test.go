@@ -63,7 +63,7 @@ func refuses(t *testing.T, dm *devicemapper.Client, config thinpool.Config, want
 	t.Helper()
 	devices := get(dm.List(testContext(t)))(t)
 	var before [][]byte
-	for _, device := range config.Source.Devices {
+	for _, device := range append([]string{config.Source.DataDevice, config.Source.MetadataDevice}, config.Source.Devices...) {
 		if isDisk(device) {
 			before = append(before, image(t, device))
 		}
@@ -81,7 +81,7 @@ func refuses(t *testing.T, dm *devicemapper.Client, config thinpool.Config, want
 		t.Errorf("kernel devices before: %v, after: %v", devices, after)
 	}
 	i := 0
-	for _, device := range config.Source.Devices {
+	for _, device := range append([]string{config.Source.DataDevice, config.Source.MetadataDevice}, config.Source.Devices...) {
 		if isDisk(device) {
 			if !bytes.Equal(before[i], image(t, device)) {
 				t.Errorf("%s was written to", device)

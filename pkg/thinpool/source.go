@@ -16,6 +16,7 @@ import (
 // tables hold it.
 type sourceDevice struct {
 	blockdevice.Description
+	field string // of the configuration that names it
 	file  *os.File
 	label label
 	err   error // why there is no label: errNoLabel and others of readLabel
@@ -36,20 +37,20 @@ func openSource(ctx context.Context, source Source) (devices sourceDevices, err 
 		if err != nil {
 			return nil, err
 		}
-		devices = append(devices, sourceDevice{Description: description, file: file})
+		devices = append(devices, sourceDevice{Description: description, field: "source.loopback", file: file})
 	}
-	for _, path := range source.Devices {
+	for _, p := range source.paths() {
 		if err := ctx.Err(); err != nil {
 			return devices, context.Cause(ctx)
 		}
-		device, err := openSourceDevice(path)
+		device, err := openSourceDevice(p)
 		if err != nil {
 			return devices, err
 		}
-		for i, other := range devices {
+		for _, other := range devices {
 			if other.Number == device.Number {
 				_ = device.file.Close()
-				return devices, &FieldError{Field: fmt.Sprintf("source.devices[%d]", len(devices)), Value: path, Allowed: fmt.Sprintf("each device once; source.devices[%d] leads to the same one, %s", i, device.Node)}
+				return devices, &FieldError{Field: p.field, Value: p.path, Allowed: fmt.Sprintf("each device once; %s leads to the same one, %s", other.field, device.Node)}
 			}
 		}
 		devices = append(devices, device)
@@ -63,14 +64,8 @@ func openSource(ctx context.Context, source Source) (devices sourceDevices, err 
 	return devices, nil
 }
 
-func openSourceDevice(path string) (sourceDevice, error) {
-	description, err := blockdevice.Stat(path)
-	if errors.Is(err, blockdevice.ErrNotExist) {
-		return sourceDevice{}, fmt.Errorf("%w: %w", ErrDeviceNotFound, err)
-	}
-	if errors.Is(err, blockdevice.ErrNotBlockDevice) {
-		return sourceDevice{}, &FieldError{Field: "source.devices", Value: path, Allowed: "a block device"}
-	}
+func openSourceDevice(p sourcePath) (sourceDevice, error) {
+	description, err := p.describe()
 	if err != nil {
 		return sourceDevice{}, err
 	}
@@ -79,7 +74,19 @@ func openSourceDevice(path string) (sourceDevice, error) {
 	if err != nil {
 		return sourceDevice{}, err
 	}
-	return sourceDevice{Description: description, file: file}, nil
+	return sourceDevice{Description: description, field: p.field, file: file}, nil
+}
+
+// describe looks at the block device that the path leads to.
+func (p sourcePath) describe() (blockdevice.Description, error) {
+	description, err := blockdevice.Stat(p.path)
+	switch {
+	case errors.Is(err, blockdevice.ErrNotExist):
+		err = fmt.Errorf("%w: %s: %w", ErrDeviceNotFound, p.field, err)
+	case errors.Is(err, blockdevice.ErrNotBlockDevice):
+		err = &FieldError{Field: p.field, Value: p.path, Allowed: "a block device"}
+	}
+	return description, err
 }
 
 func (s sourceDevices) close() error {
@@ -125,8 +132,8 @@ func (s sourceDevices) claim(ctx context.Context, force []string) error {
 		found[i] = blockdevice.TypesOf(signatures)
 		for _, t := range found[i] {
 			if !slices.Contains(force, t) {
-				return fmt.Errorf("%w: source.devices: %s carries %s; if what it holds may be destroyed, list it in source.force: [%s]",
-					ErrSignatureFound, device.Path, describeSignatures(signatures), strings.Join(found[i], ", "))
+				return fmt.Errorf("%w: %s: %s carries %s; if what it holds may be destroyed, list it in source.force: [%s]",
+					ErrSignatureFound, device.field, device.Path, describeSignatures(signatures), strings.Join(found[i], ", "))
 			}
 		}
 	}

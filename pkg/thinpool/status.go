@@ -41,13 +41,23 @@ type Status struct {
 	Mode           Mode
 	// The kernel demands a check of the metadata before it writes again.
 	NeedsCheck bool
+	// What keeps the pool from serving all its volumes, in one sentence that names the device and the kernel's mode; empty
+	// for a pool that does.
+	Fault string
 	// Whether new volumes with a file system are admitted; if not, AdmissionReason says why in one sentence.
 	Admitting       bool
 	AdmissionReason string
+	// What AdmissionReason says, for errors.Is: ErrBelowMinFree, ErrPoolFull, ErrPoolFailed, ErrSnapshotBudget,
+	// ErrThinIDs, ErrRegistryFull; nil where volumes are admitted.
+	AdmissionError error
 	// What the kernel does now: whether a full pool fails writes at once, and whether discards reach the devices below.
 	ErrorIfNoSpace, DiscardPassdown bool
-	// Volumes whose deletion is durable and whose blocks are not given back yet.
-	PendingDeletions int
+	// Volumes and bases whose deletion is durable and whose blocks are not given back yet, and how many bytes of data space
+	// they still hold, as far as that was looked at; blocks that they share count in full.
+	PendingDeletions     int
+	PendingDeletionBytes int64
+	// Devices that were in use when they were to be removed, and that the kernel removes when they are closed.
+	DeferredRemovals int
 	// Volumes in the registry whose thin device the pool does not hold, and thin devices in the pool that the registry
 	// does not know. Both are 0 unless somebody else changed the pool.
 	LostVolumes, UnknownThinDevices int
@@ -55,13 +65,19 @@ type Status struct {
 	Loopback bool
 	// Paths of the devices that the pool was opened with.
 	Devices []string
+	// Paths of the devices, or of the file, that hold the pool's data and its metadata. Below a pool that was handed over
+	// they are devices of its maker's.
+	DataDevices    []string
+	MetadataDevice string
 	// Versions of device mapper and the thin-pool target, as "4.47.0".
 	DeviceMapperVersion, ThinPoolVersion string
 }
 
-// Space is a size and how much of it is used, in bytes.
+// Space is a size and how much of it is used, in bytes, and what that means. The state is empty where the kernel gives no
+// figures, which is so of a failed pool.
 type Space struct {
 	Total, Used int64
+	State       SpaceState
 }
 
 // Free is what is not used, in bytes.
@@ -77,24 +93,32 @@ func (p *Pool) Status(ctx context.Context) (Status, error) {
 	if err != nil {
 		return Status{}, p.wrap("status", "", err)
 	}
-	return p.statusOf(kernel), nil
+	deferred := p.deferredRemovals(ctx)
+	p.mutex.Lock()
+	before := p.space
+	status, now := p.statusOf(kernel), p.space
+	p.mutex.Unlock()
+	status.DeferredRemovals = deferred
+	p.logSpace(ctx, before, now, status)
+	return status, nil
 }
 
+// statusOf puts together what the kernel says and what the pool knows. The mutex must be held.
 func (p *Pool) statusOf(kernel devicemapper.ThinPoolStatus) Status {
-	p.mutex.Lock()
-	defer p.mutex.Unlock()
+	space := p.nextSpace(kernel)
 	block := p.label.BlockSectors
 	s := Status{
 		PoolID: string(p.label.PoolID), DeviceName: string(p.device.Name), BlockSize: block.Bytes(),
-		Data:      Space{Total: kernel.TotalData.Sectors(block).Bytes(), Used: kernel.UsedData.Sectors(block).Bytes()},
-		Metadata:  Space{Total: kernel.TotalMetadata.Bytes(), Used: kernel.UsedMetadata.Bytes()},
+		Data:      Space{Total: kernel.TotalData.Sectors(block).Bytes(), Used: kernel.UsedData.Sectors(block).Bytes(), State: space.data},
+		Metadata:  Space{Total: kernel.TotalMetadata.Bytes(), Used: kernel.UsedMetadata.Bytes(), State: space.metadata},
 		BaseBytes: p.baseBytes, PromisedBytes: p.promised, SnapshotBudget: p.snapshotsLeft(),
 		Mode: modes[kernel.Mode], NeedsCheck: kernel.NeedsCheck,
 		Loopback: p.loopback, Devices: slices.Clone(p.paths),
 		DeviceMapperVersion: p.versions.deviceMapper.String(), ThinPoolVersion: p.versions.thinPool.String(),
 		ErrorIfNoSpace: kernel.ErrorIfNoSpace, DiscardPassdown: kernel.Discards == devicemapper.DiscardPassdown,
-		UnknownThinDevices: p.unknown,
+		UnknownThinDevices: p.unknown, PendingDeletions: len(p.deletions), PendingDeletionBytes: p.pendingBytes(),
 	}
+	s.DataDevices, s.MetadataDevice = p.devicesBelow()
 	for _, v := range p.volumes {
 		switch v.state {
 		case volumeReady, volumeLost:
@@ -122,7 +146,7 @@ func (p *Pool) statusOf(kernel devicemapper.ThinPoolStatus) Status {
 		err = p.registry.committer.broken()
 	}
 	if s.Admitting = err == nil; err != nil {
-		s.AdmissionReason = err.Error()
+		s.AdmissionReason, s.AdmissionError = err.Error(), err
 	}
 	return s
 }

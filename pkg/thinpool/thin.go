@@ -15,8 +15,8 @@ const undoTimeout = 30 * time.Second
 // takeThinID hands out a thin id. Ids only rise, so that one never stands for two volumes, not even in a log of last
 // year. The mutex must be held.
 func (p *Pool) takeThinID() (uint32, error) {
-	if p.nextThinID > uint32(devicemapper.MaxThinID) {
-		return 0, fmt.Errorf("%w: all %d thin ids were used", ErrSnapshotBudget, devicemapper.MaxThinID+1)
+	if p.nextThinID >= registryThinID {
+		return 0, fmt.Errorf("%w: all %d were used", ErrThinIDs, registryThinID)
 	}
 	p.nextThinID++
 	return p.nextThinID - 1, nil

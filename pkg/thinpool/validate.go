@@ -3,7 +3,6 @@ package thinpool
 import (
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -24,8 +23,10 @@ func (c Config) validate() error {
 	if !poolNamePattern.MatchString(c.Name) {
 		return &FieldError{Field: "name", Value: c.Name, Allowed: "1 to 40 lower-case letters, digits and '-', beginning and ending with a letter or digit"}
 	}
-	if err := validateBlockSize(c.BlockSize); err != nil {
-		return err
+	if c.BlockSize != 0 || c.Source.ThinPoolDevice == "" {
+		if err := validateBlockSize(c.BlockSize); err != nil {
+			return err
+		}
 	}
 	if err := c.validatePolicy(); err != nil {
 		return err
@@ -53,22 +54,64 @@ func validateBlockSize(size int64) error {
 }
 
 func (s Source) validate() error {
-	if (len(s.Devices) > 0) == (s.Loopback != nil) {
-		return &FieldError{Field: "source", Value: fmt.Sprintf("%d devices, loopback %t", len(s.Devices), s.Loopback != nil), Allowed: "exactly one of devices and loopback"}
+	if err := s.validateKind(); err != nil {
+		return err
 	}
-	if s.Loopback != nil {
+	switch {
+	case s.Loopback != nil:
 		return s.Loopback.validate(s.Force)
-	}
-	if len(s.Devices) > maximumDevices {
+	case s.ThinPoolDevice != "":
+		if len(s.Force) > 0 {
+			return &FieldError{Field: "source.force", Value: strings.Join(s.Force, ","), Allowed: "nothing, with a thinPoolDevice"}
+		}
+		return validatePath("source.thinPoolDevice", s.ThinPoolDevice)
+	case len(s.Devices) > maximumDevices:
 		return &FieldError{Field: "source.devices", Value: fmt.Sprintf("%d devices", len(s.Devices)), Allowed: fmt.Sprintf("at most %d", maximumDevices)}
 	}
-	for i, path := range s.Devices {
-		if !filepath.IsAbs(path) || filepath.Clean(path) != path || strings.ContainsAny(path, "\x00\n") {
-			return &FieldError{Field: fmt.Sprintf("source.devices[%d]", i), Value: path, Allowed: "an absolute path without '..'"}
+	paths := s.paths()
+	for i, p := range paths {
+		if err := validatePath(p.field, p.path); err != nil {
+			return err
 		}
-		if slices.Contains(s.Devices[:i], path) {
-			return &FieldError{Field: fmt.Sprintf("source.devices[%d]", i), Value: path, Allowed: "each device once"}
+		for _, other := range paths[:i] {
+			if other.path == p.path {
+				return &FieldError{Field: p.field, Value: p.path, Allowed: "each device once; it is " + other.field + ", too"}
+			}
 		}
+	}
+	return nil
+}
+
+// validateKind checks that one kind of source is set, and wholly.
+func (s Source) validateKind() error {
+	var set []string
+	for _, kind := range []struct {
+		name string
+		set  bool
+	}{
+		{"devices", len(s.Devices) > 0}, {"dataDevice and metadataDevice", s.separate()},
+		{"thinPoolDevice", s.ThinPoolDevice != ""}, {"loopback", s.Loopback != nil},
+	} {
+		if kind.set {
+			set = append(set, kind.name)
+		}
+	}
+	if len(set) != 1 {
+		return &FieldError{Field: "source", Value: strings.Join(set, ", "), Allowed: "exactly one of devices, dataDevice with metadataDevice, thinPoolDevice, and loopback"}
+	}
+	if s.separate() {
+		for _, p := range s.paths() {
+			if p.path == "" {
+				return &FieldError{Field: p.field, Value: "", Allowed: "an absolute path: dataDevice and metadataDevice go together"}
+			}
+		}
+	}
+	return nil
+}
+
+func validatePath(field, path string) error {
+	if !filepath.IsAbs(path) || filepath.Clean(path) != path || strings.ContainsAny(path, "\x00\n") {
+		return &FieldError{Field: field, Value: path, Allowed: "an absolute path without '..'"}
 	}
 	return nil
 }
@@ -77,8 +120,8 @@ func (l Loopback) validate(force []string) error {
 	switch {
 	case len(force) > 0:
 		return &FieldError{Field: "source.force", Value: strings.Join(force, ","), Allowed: "nothing, with a loopback source"}
-	case !filepath.IsAbs(l.Path) || filepath.Clean(l.Path) != l.Path || strings.ContainsAny(l.Path, "\x00\n"):
-		return &FieldError{Field: "source.loopback.path", Value: l.Path, Allowed: "an absolute path without '..'"}
+	case validatePath("source.loopback.path", l.Path) != nil:
+		return validatePath("source.loopback.path", l.Path)
 	case l.Size < minimumLoopSize || l.Size > maximumLoopSize || l.Size%(1<<20) != 0:
 		return &FieldError{Field: "source.loopback.size", Value: strconv.FormatInt(l.Size, 10), Allowed: fmt.Sprintf("whole MiB from %d to %d bytes", minimumLoopSize, maximumLoopSize)}
 	}
@@ -89,6 +132,9 @@ func (l Loopback) validate(force []string) error {
 func (s VolumeSpec) normalized(blockSize int64) (VolumeSpec, error) {
 	if err := validateVolumeName(s.Name); err != nil {
 		return s, err
+	}
+	if s.Source != "" {
+		return s.normalizedSource(blockSize)
 	}
 	if s.Size <= 0 || s.Size > maximumVolumeSize {
 		return s, &FieldError{Field: "size", Value: strconv.FormatInt(s.Size, 10), Allowed: fmt.Sprintf("1 to %d bytes", int64(maximumVolumeSize))}

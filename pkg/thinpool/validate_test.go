@@ -38,6 +38,18 @@ func TestConfigRefuses(t *testing.T) {
 		{"source.devices[0]", func(c *Config) { c.Source.Devices[0] = "/dev/../etc/x" }},
 		{"source.devices[1]", func(c *Config) { c.Source.Devices = []string{"/dev/a", "/dev/a"} }},
 		{"source.devices", func(c *Config) { c.Source.Devices = make([]string, 65) }},
+		{"source", func(c *Config) { c.Source.DataDevice, c.Source.MetadataDevice = "/dev/a", "/dev/b" }},
+		{"source", func(c *Config) { c.Source.ThinPoolDevice = "/dev/a" }},
+		{"source.dataDevice", func(c *Config) { c.Source = Source{MetadataDevice: "/dev/b"} }},
+		{"source.metadataDevice", func(c *Config) { c.Source = Source{DataDevice: "/dev/a"} }},
+		{"source.metadataDevice", func(c *Config) { c.Source = Source{DataDevice: "/dev/a", MetadataDevice: "/dev/a"} }},
+		{"source.metadataDevice", func(c *Config) { c.Source = Source{DataDevice: "/dev/a", MetadataDevice: "/dev/../b"} }},
+		{"source.dataDevice", func(c *Config) { c.Source = Source{DataDevice: "a", MetadataDevice: "/dev/b"} }},
+		{"source.thinPoolDevice", func(c *Config) { c.Source = Source{ThinPoolDevice: "vg/pool"} }},
+		{"source.force", func(c *Config) { c.Source = Source{ThinPoolDevice: "/dev/vg/pool", Force: []string{"ext4"}} }},
+		{"blockSize", func(c *Config) {
+			c.Source, c.BlockSize = Source{ThinPoolDevice: "/dev/vg/pool"}, 100<<10
+		}},
 		{"source.loopback.path", func(c *Config) { c.Source = Source{Loopback: &Loopback{Path: "f", Size: minimumLoopSize}} }},
 		{"source.loopback.size", func(c *Config) { c.Source = Source{Loopback: &Loopback{Path: "/f", Size: minimumLoopSize - 1<<20}} }},
 		{"source.loopback.size", func(c *Config) { c.Source = Source{Loopback: &Loopback{Path: "/f", Size: minimumLoopSize + 1}} }},
@@ -51,6 +63,23 @@ func TestConfigRefuses(t *testing.T) {
 		var field *FieldError
 		if !errors.As(err, &field) || field.Field != test.field || field.Allowed == "" || !errors.Is(err, ErrInvalid) {
 			t.Errorf("%+v: got %v, want a FieldError about %s", c, err, test.field)
+		}
+	}
+}
+
+func TestConfigTakes(t *testing.T) {
+	for _, change := range []func(*Config){
+		func(c *Config) {
+			c.Source = Source{DataDevice: "/dev/a", MetadataDevice: "/dev/b", Force: []string{"ext4"}}
+		},
+		func(c *Config) { c.Source = Source{ThinPoolDevice: "/dev/mapper/vg-pool"} },
+		func(c *Config) { c.Source, c.BlockSize = Source{ThinPoolDevice: "/dev/mapper/vg-pool"}, 0 },
+		func(c *Config) { c.Source = Source{Loopback: &Loopback{Path: "/f", Size: minimumLoopSize}} },
+	} {
+		c := exampleConfig()
+		change(&c)
+		if err := c.validate(); err != nil {
+			t.Errorf("%+v: %v", c, err)
 		}
 	}
 }

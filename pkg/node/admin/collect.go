@@ -37,7 +37,7 @@ func poolInfo(ctx context.Context, set *pools.Set, name string) PoolInfo {
 	config, _ := set.Config(name)
 	info := PoolInfo{
 		Name: name, DeviceName: state.DeviceName, PoolID: state.PoolID, BlockSize: state.BlockSize,
-		Bases: bases(pool.Volumes()), DataFiles: state.Devices,
+		Bases: bases(pool.Volumes()), DataFiles: state.DataDevices, MetadataFile: state.MetadataDevice,
 		Data: space(state.Data), Metadata: space(state.Metadata), BaseBytes: state.BaseBytes, PromisedBytes: state.PromisedBytes,
 		MinimumFree: state.Data.Total / 100 * int64(config.MinFreePercent),
 		UdevRunning: udevRunning(),
@@ -48,9 +48,6 @@ func poolInfo(ctx context.Context, set *pools.Set, name string) PoolInfo {
 		Mode: string(state.Mode), NeedsCheck: state.NeedsCheck, Admitting: state.Admitting, AdmissionReason: state.AdmissionReason,
 		Volumes: state.Volumes, LostVolumes: state.LostVolumes, UnknownDevices: state.UnknownThinDevices,
 		SnapshotBudget: state.SnapshotBudget,
-	}
-	if len(state.Devices) > 0 {
-		info.MetadataFile = state.Devices[0] // where csi-dm owns the layout the first device carries the metadata
 	}
 	if config.Source.Loopback != nil {
 		info.DataLoopFile = config.Source.Loopback.Path
