@@ -7,8 +7,8 @@
 //
 // Open gives a Client. A device is made in three steps, Create, Load and
 // Resume, or in one, Activate. What it maps is a Table of Segments, each with
-// a Target: Linear, Thin, ThinPool, Zero, ErrorTarget, or RawTarget for the
-// rest of them. Its node is Device.Path, /dev/dm-N, which the kernel makes by
+// a Target: Linear, Thin, ThinPool, Zero, ErrorTarget, LogWrites, or RawTarget
+// for the rest of them. Its node is Device.Path, /dev/dm-N, which the kernel makes by
 // itself.
 //
 // Every later call takes a Ref: the Device, its Name, its UUID, or its

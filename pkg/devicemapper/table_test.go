@@ -31,6 +31,7 @@ func TestTargetText(t *testing.T) {
 			ThinPool{Metadata: metadataDevice, Data: dataDevice, BlockSectors: 128, LowWaterBlocks: 1, IgnoreDiscard: true, NoDiscardPassdown: true, ReadOnly: true, ErrorIfNoSpace: true}},
 		{"0 2048 zero", Zero{}},
 		{"0 2048 error", ErrorTarget{}},
+		{"0 2048 log-writes 8:16 8:32", LogWrites{Device: DeviceNumber{8, 16}, Log: DeviceNumber{8, 32}}},
 		{"0 2048 delay 8:16 0 50", RawTarget{TargetType: "delay", Params: "8:16 0 50"}},
 	} {
 		segment := Segment{Length: 2048, Target: test.target}
@@ -73,6 +74,9 @@ func TestParseTargetStaysRaw(t *testing.T) {
 		"253:1 253:2 x 0 0":                 TypeThinPool,
 		"253:1 253:2 128 x 0":               TypeThinPool,
 		"253:1 253:2 128 0 4294967296 a b ": TypeThinPool,
+		"253:1":                             TypeLogWrites,
+		"8:16 log":                          TypeLogWrites,
+		"8:16 8:32 8:48":                    TypeLogWrites,
 		"something":                         TypeZero,
 		"else":                              TypeError,
 	} {
@@ -111,6 +115,9 @@ func TestTableRefused(t *testing.T) {
 		"too long":            {{Length: MaxSectors, Target: Zero{}}, {Start: MaxSectors, Length: 1, Target: Zero{}}},
 		"overflow":            {{Length: 8, Target: Zero{}}, {Start: 8, Length: 1<<64 - 8, Target: Zero{}}},
 		"linear on nothing":   {{Length: 8, Target: Linear{}}},
+		"nothing logged":      {{Length: 8, Target: LogWrites{Log: dataDevice}}},
+		"log on nothing":      {{Length: 8, Target: LogWrites{Device: dataDevice}}},
+		"log on itself":       {{Length: 8, Target: LogWrites{Device: dataDevice, Log: dataDevice}}},
 		"linear on a giant":   {{Length: 8, Target: Linear{Device: DeviceNumber{1 << 12, 0}}}},
 		"thin without pool":   {{Length: 8, Target: Thin{ID: 1}}},
 		"thin id too large":   {{Length: 8, Target: Thin{Pool: dataDevice, ID: MaxThinID + 1}}},

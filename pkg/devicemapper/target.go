@@ -10,15 +10,16 @@ import (
 
 // The kernel's names of the targets that have a type in this package.
 const (
-	TypeLinear   = "linear"
-	TypeThin     = "thin"
-	TypeThinPool = "thin-pool"
-	TypeError    = "error"
-	TypeZero     = "zero"
+	TypeLinear    = "linear"
+	TypeThin      = "thin"
+	TypeThinPool  = "thin-pool"
+	TypeError     = "error"
+	TypeZero      = "zero"
+	TypeLogWrites = "log-writes"
 )
 
 // Target is what a segment of a table maps to: Linear, Thin, ThinPool, Zero,
-// ErrorTarget, or RawTarget for all the others.
+// ErrorTarget, LogWrites, or RawTarget for all the others.
 type Target interface {
 	// Type returns the kernel's name of the target.
 	Type() string
@@ -63,6 +64,8 @@ func parseTarget(targetType, params string) Target {
 		target, err = Zero{}, wantFields(params, 0)
 	case TypeError:
 		target, err = ErrorTarget{}, wantFields(params, 0)
+	case TypeLogWrites:
+		target, err = parseLogWrites(params)
 	default:
 		return RawTarget{TargetType: targetType, Params: params}
 	}
