@@ -12,6 +12,9 @@ import (
 // them with each mapping; behind that, reads return other blocks' data.
 const snapshotBudget = 1<<24 - 1
 
+// LowSnapshotBudget is what of a pool's snapshots is to be warned of, when only so many are left.
+const LowSnapshotBudget = snapshotBudget / 8
+
 // spareSnapshots of the budget are not given out: the count on disk may lag behind by what a crash has lost.
 const spareSnapshots = 1 << 10
 
@@ -59,17 +62,21 @@ func (p *Pool) admitting(status devicemapper.ThinPoolStatus) error {
 	if !status.Healthy() {
 		return fmt.Errorf("%w: %s", ErrPoolFailed, failureOf(status))
 	}
-	if status.Mode == devicemapper.PoolModeOutOfDataSpace {
-		return fmt.Errorf("%w: the data space is full", ErrNoSpace)
+	if p.nextThinID > uint32(devicemapper.MaxThinID) {
+		return fmt.Errorf("%w: all %d were used", ErrThinIDs, devicemapper.MaxThinID+1)
+	}
+	if status.Mode == devicemapper.PoolModeOutOfDataSpace || status.FreeData() == 0 {
+		return fmt.Errorf("%w: no data block is free", ErrPoolFull)
+	}
+	if status.FreeMetadata() == 0 {
+		return fmt.Errorf("%w: no metadata block is free", ErrPoolFull)
 	}
 	percent := uint64(p.config.MinFreePercent)
 	if free, total := uint64(status.FreeData()), uint64(status.TotalData); free*100 <= total*percent {
-		return fmt.Errorf("%w: %d of %d data blocks are free, %d%% must stay so (minFreeSpace)", ErrNoSpace, free, total, percent)
+		return fmt.Errorf("%w: %d of %d data blocks are free, %d%% must stay so", ErrBelowMinFree, free, total, percent)
 	}
-	// What the kernel keeps in reserve counts as used and can never be free: it is no part of the whole here.
-	usable := status.TotalMetadata - min(status.TotalMetadata, metadataReserve(status.TotalMetadata))
-	if free, total := uint64(status.FreeMetadata()), uint64(usable); free*100 <= total*percent {
-		return fmt.Errorf("%w: %d of %d metadata blocks are free, %d%% must stay so (minFreeSpace)", ErrNoSpace, free, total, percent)
+	if free, total := uint64(status.FreeMetadata()), uint64(usableMetadata(status)); free*100 <= total*percent {
+		return fmt.Errorf("%w: %d of %d metadata blocks are free, %d%% must stay so", ErrBelowMinFree, free, total, percent)
 	}
 	return nil
 }

@@ -29,6 +29,12 @@ var (
 	ErrPoolClosed = errors.New("pool is closed")
 	// ErrNoSpace: the pool has no room for what was asked, or does not admit new volumes.
 	ErrNoSpace = errors.New("no space in pool")
+	// ErrBelowMinFree: so little data or metadata space is free that the pool admits no new volume. It matches ErrNoSpace.
+	ErrBelowMinFree = fmt.Errorf("%w: below minFreeSpace", ErrNoSpace)
+	// ErrPoolFull: the pool has no free data block, or no free metadata, at all. It matches ErrNoSpace.
+	ErrPoolFull = fmt.Errorf("%w: full", ErrNoSpace)
+	// ErrThinIDs: the pool has used up the thin ids that the kernel's metadata format allows. It makes no volume any more.
+	ErrThinIDs = errors.New("thin ids of the pool are used up")
 	// ErrRegistryFull: the registry has no room for another entry.
 	ErrRegistryFull = errors.New("registry is full")
 	// ErrSnapshotBudget: the pool has used up the snapshots that the kernel's metadata format allows.
