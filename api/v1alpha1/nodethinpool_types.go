@@ -18,7 +18,9 @@ import (
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Size",type=string,JSONPath=`.status.data.total`
 // +kubebuilder:printcolumn:name="Used",type=string,JSONPath=`.status.data.used`
+// +kubebuilder:printcolumn:name="Space",type=string,JSONPath=`.status.data.state`
 // +kubebuilder:printcolumn:name="Metadata",type=string,JSONPath=`.status.metadata.used`,priority=1
+// +kubebuilder:printcolumn:name="MetadataSpace",type=string,JSONPath=`.status.metadata.state`,priority=1
 // +kubebuilder:printcolumn:name="Volumes",type=integer,JSONPath=`.status.volumes`
 // +kubebuilder:printcolumn:name="Mode",type=string,JSONPath=`.status.mode`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
@@ -79,6 +81,9 @@ type NodeThinPoolStatus struct {
 	// Space that the formatted base devices hold, in bytes of the data space.
 	// +optional
 	BaseBytes *resource.Quantity `json:"baseBytes,omitempty"`
+	// Space of deleted volumes that is not given back yet, in bytes of the data space.
+	// +optional
+	PendingDeletionBytes *resource.Quantity `json:"pendingDeletionBytes,omitempty"`
 	// Sum of the sizes of the volumes that the pool holds.
 	// +optional
 	PromisedBytes *resource.Quantity `json:"promisedBytes,omitempty"`
@@ -86,6 +91,10 @@ type NodeThinPoolStatus struct {
 	// +kubebuilder:default=0
 	// +optional
 	Volumes int32 `json:"volumes"`
+	// Volumes that the pool holds and of which there is no ThinVolume. The condition NoOrphanedVolumes names them.
+	// +kubebuilder:default=0
+	// +optional
+	OrphanedVolumes int32 `json:"orphanedVolumes"`
 	// Snapshots that the pool can still make, of the kernel's 2^24 - 1.
 	// +optional
 	SnapshotBudget int64 `json:"snapshotBudget,omitempty"`
@@ -102,13 +111,30 @@ type NodeThinPoolStatus struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
-// SpaceUsage is a size and how much of it is used, in bytes.
+// SpaceUsage is a size and how much of it is used, in bytes, and how near it is to its end.
 type SpaceUsage struct {
 	// +optional
 	Total *resource.Quantity `json:"total,omitempty"`
 	// +optional
 	Used *resource.Quantity `json:"used,omitempty"`
+	// Follows from what is free and minFreeSpace. Low: twice minFreeSpace (at most 10 points above it) or less is free.
+	// Critical: minFreeSpace (at least 1%) or less, no volume is accepted. Full: nothing is free.
+	// +optional
+	State SpaceState `json:"state,omitempty"`
 }
+
+// SpaceState says how near a space is to its end.
+//
+// +kubebuilder:validation:Enum=OK;Low;Critical;Full
+type SpaceState string
+
+// The states of a space, in the order in which things get worse.
+const (
+	SpaceStateOK       SpaceState = "OK"
+	SpaceStateLow      SpaceState = "Low"
+	SpaceStateCritical SpaceState = "Critical"
+	SpaceStateFull     SpaceState = "Full"
+)
 
 // KernelVersions are the versions that the kernel reports of itself.
 type KernelVersions struct {

@@ -144,6 +144,11 @@ func (in *NodeThinPoolStatus) DeepCopyInto(out *NodeThinPoolStatus) {
 		x := (*in).DeepCopy()
 		*out = &x
 	}
+	if in.PendingDeletionBytes != nil {
+		in, out := &in.PendingDeletionBytes, &out.PendingDeletionBytes
+		x := (*in).DeepCopy()
+		*out = &x
+	}
 	if in.PromisedBytes != nil {
 		in, out := &in.PromisedBytes, &out.PromisedBytes
 		x := (*in).DeepCopy()

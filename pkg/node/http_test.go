@@ -34,7 +34,7 @@ func TestHealth(t *testing.T) {
 	set := pools.NewSet(func(context.Context, thinpool.Config) (pools.Pool, error) { return nil, thinpool.ErrDeviceNotFound })
 	set.Expect("fast", nil)
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(newPoolCollector(set))
+	registry.MustRegister(newPoolCollector(set, func(string) (int, bool) { return 2, true }))
 	handler, closeHandler, err := httpHandler(socket, registered.Load, registry)
 	if err != nil {
 		t.Fatal(err)

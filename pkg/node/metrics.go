@@ -21,31 +21,29 @@ type poolGauge struct {
 
 // poolCollector reads the pools' state when it is asked for: microseconds each, and never out of date.
 type poolCollector struct {
-	set    *pools.Set
-	open   *prometheus.Desc
-	mode   *prometheus.Desc
-	gauges []poolGauge
+	set *pools.Set
+	// orphaned tells how many volumes without an object a pool holds, if that is known.
+	orphaned func(pool string) (count int, known bool)
+
+	open, mode, space, orphans *prometheus.Desc
+	gauges                     []poolGauge
 }
 
 var poolModes = []thinpool.Mode{thinpool.ModeReadWrite, thinpool.ModeOutOfDataSpace, thinpool.ModeReadOnly, thinpool.ModeFailed}
 
-func newPoolCollector(set *pools.Set) *poolCollector {
+func newPoolCollector(set *pools.Set, orphaned func(pool string) (count int, known bool)) *poolCollector {
 	describe := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc("csi_dm_pool_"+name, help, append([]string{"pool"}, labels...), nil)
 	}
 	gauge := func(name, help string, value func(thinpool.Status) float64) poolGauge {
 		return poolGauge{description: describe(name, help), value: value}
 	}
-	truth := func(condition bool) float64 {
-		if condition {
-			return 1
-		}
-		return 0
-	}
 	return &poolCollector{
-		set:  set,
-		open: describe("open", "Whether the pool is open."),
-		mode: describe("mode", "1 for the mode in which the kernel holds the pool.", "mode"),
+		set: set, orphaned: orphaned,
+		open:    describe("open", "Whether the pool is open."),
+		mode:    describe("mode", "1 for the mode in which the kernel holds the pool.", "mode"),
+		space:   describe("space_state", "1 for the state of the pool's data and metadata space: OK, Low, Critical, Full.", "space", "state"),
+		orphans: describe("orphaned_volumes", "Volumes that the pool holds and that have no ThinVolume."),
 		gauges: []poolGauge{
 			gauge("data_size_bytes", "Data space.", func(s thinpool.Status) float64 { return float64(s.Data.Total) }),
 			gauge("data_used_bytes", "Data space in use.", func(s thinpool.Status) float64 { return float64(s.Data.Used) }),
@@ -67,8 +65,9 @@ func newPoolCollector(set *pools.Set) *poolCollector {
 
 // Describe is part of prometheus.Collector.
 func (c *poolCollector) Describe(descriptions chan<- *prometheus.Desc) {
-	descriptions <- c.open
-	descriptions <- c.mode
+	for _, description := range []*prometheus.Desc{c.open, c.mode, c.space, c.orphans} {
+		descriptions <- description
+	}
 	for _, gauge := range c.gauges {
 		descriptions <- gauge.description
 	}
@@ -90,14 +89,24 @@ func (c *poolCollector) Collect(metrics chan<- prometheus.Metric) {
 		}
 		metrics <- prometheus.MustNewConstMetric(c.open, prometheus.GaugeValue, 1, name)
 		for _, mode := range poolModes {
-			value := 0.0
-			if mode == state.Mode {
-				value = 1
-			}
-			metrics <- prometheus.MustNewConstMetric(c.mode, prometheus.GaugeValue, value, name, string(mode))
+			metrics <- prometheus.MustNewConstMetric(c.mode, prometheus.GaugeValue, truth(mode == state.Mode), name, string(mode))
+		}
+		for _, space := range thinpool.SpaceStates {
+			metrics <- prometheus.MustNewConstMetric(c.space, prometheus.GaugeValue, truth(space == state.Data.State), name, "data", string(space))
+			metrics <- prometheus.MustNewConstMetric(c.space, prometheus.GaugeValue, truth(space == state.Metadata.State), name, "metadata", string(space))
+		}
+		if count, known := c.orphaned(name); known {
+			metrics <- prometheus.MustNewConstMetric(c.orphans, prometheus.GaugeValue, float64(count), name)
 		}
 		for _, gauge := range c.gauges {
 			metrics <- prometheus.MustNewConstMetric(gauge.description, prometheus.GaugeValue, gauge.value(state), name)
 		}
 	}
+}
+
+func truth(condition bool) float64 {
+	if condition {
+		return 1
+	}
+	return 0
 }

@@ -86,8 +86,6 @@ func serve(parent context.Context, options Options, api *rest.Config, set *pools
 	if err != nil {
 		return err
 	}
-	registry.MustRegister(newPoolCollector(set))
-
 	nodeAgent, err := agent.New(ctx, agent.Config{
 		NodeName: options.NodeID, API: api, Pools: set,
 		StateFile:         filepath.Join(options.StateDirectory, "pools.json"),
@@ -96,6 +94,7 @@ func serve(parent context.Context, options Options, api *rest.Config, set *pools
 	if err != nil {
 		return err
 	}
+	registry.MustRegister(newPoolCollector(set, nodeAgent.OrphanedVolumes))
 	service, err := csi.New(ctx, csi.Config{
 		NodeName: options.NodeID, MaximumVolumes: options.MaximumVolumes, XFSNoSpaceRetries: options.XFSNoSpaceRetries,
 		Pools: set, Kubelet: kubelet, Released: nodeAgent.VolumeReleased,

@@ -33,7 +33,8 @@ type Announcer struct {
 	announced map[string]map[string]announcement // by NodeThinPool and condition
 }
 
-// announcement is what makes a condition worth another event.
+// announcement is what makes a condition worth another event. Only Ready's message says what is wrong; those of other
+// conditions carry figures, which change all the time.
 type announcement struct {
 	status  metav1.ConditionStatus
 	reason  string
@@ -84,7 +85,10 @@ func (a *Announcer) news(part *v1alpha1.NodeThinPool) []metav1.Condition {
 		if !notable(condition) {
 			continue
 		}
-		now := announcement{condition.Status, condition.Reason, condition.Message, condition.LastTransitionTime.Time}
+		now := announcement{status: condition.Status, reason: condition.Reason, since: condition.LastTransitionTime.Time}
+		if condition.Type == v1alpha1.ConditionReady {
+			now.message = condition.Message
+		}
 		before, seen := known[condition.Type]
 		known[condition.Type] = now
 		if now == before || (condition.Status == metav1.ConditionTrue && (!seen || before.status == metav1.ConditionTrue)) {

@@ -37,6 +37,34 @@ func TestNews(t *testing.T) {
 	}
 }
 
+// TestNewsOfFigures: conditions whose messages carry figures are news when their reason changes, not with every figure.
+func TestNewsOfFigures(t *testing.T) {
+	a := &Announcer{}
+	part := &v1alpha1.NodeThinPool{ObjectMeta: metav1.ObjectMeta{Name: "default.node"}}
+	since := metav1.Now()
+	for i, step := range []struct {
+		status          metav1.ConditionStatus
+		reason, message string
+		want            int
+	}{
+		{metav1.ConditionTrue, v1alpha1.ReasonSufficient, "", 0},
+		{metav1.ConditionFalse, v1alpha1.ReasonSpaceLow, "81 of 100", 1},
+		{metav1.ConditionFalse, v1alpha1.ReasonSpaceLow, "82 of 100", 0},
+		{metav1.ConditionFalse, v1alpha1.ReasonSpaceCritical, "91 of 100", 1},
+		{metav1.ConditionFalse, v1alpha1.ReasonSpaceFull, "100 of 100", 1},
+		{metav1.ConditionUnknown, v1alpha1.ReasonPoolFailed, "no figures", 0},
+		{metav1.ConditionFalse, v1alpha1.ReasonSpaceFull, "100 of 100", 0},
+		{metav1.ConditionTrue, v1alpha1.ReasonSufficient, "", 1},
+	} {
+		part.Status.Conditions = []metav1.Condition{{
+			Type: v1alpha1.ConditionDataSpace, Status: step.status, Reason: step.reason, Message: step.message, LastTransitionTime: since,
+		}}
+		if got := len(a.news(part)); got != step.want {
+			t.Errorf("step %d, %s %s: %d announced, want %d", i, step.reason, step.message, got, step.want)
+		}
+	}
+}
+
 // TestNoteOf: however long a condition's message is, the event has a note that the API server takes.
 func TestNoteOf(t *testing.T) {
 	for _, short := range []string{"", "a", strings.Repeat("a", 1024)} {

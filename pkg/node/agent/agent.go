@@ -75,5 +75,10 @@ func (a *Agent) Wait() {
 	a.watchers.wait()
 }
 
+// OrphanedVolumes tells how many volumes without an object a pool was found to hold, if it was looked at.
+func (a *Agent) OrphanedVolumes(pool string) (count int, known bool) {
+	return a.pools.orphans.get(pool)
+}
+
 // VolumeReleased says that a volume is not in use any more: one whose deletion waited for that goes on. It does not block.
 func (a *Agent) VolumeReleased(volume string) { a.volumes.queue.add(volume) }

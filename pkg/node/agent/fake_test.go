@@ -2,7 +2,9 @@ package agent
 
 import (
 	"context"
+	"maps"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -68,6 +70,12 @@ func (p *scriptedPool) Volume(name string) (thinpool.Volume, error) {
 		return volume, nil
 	}
 	return thinpool.Volume{}, &thinpool.Error{Op: "find", Pool: "fast", Volume: name, Err: thinpool.ErrVolumeNotFound}
+}
+
+func (p *scriptedPool) Volumes() []thinpool.Volume {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Collect(maps.Values(p.created))
 }
 
 func (p *scriptedPool) Status(context.Context) (thinpool.Status, error) {
@@ -173,7 +181,9 @@ func readyPool(change func(*v1alpha1.NodeThinPool)) *v1alpha1.NodeThinPool {
 func healthy() thinpool.Status {
 	return thinpool.Status{
 		PoolID: testID, DeviceName: "csi-dm-x-pool", BlockSize: 64 << 10, Mode: thinpool.ModeReadWrite, Admitting: true,
-		Data: thinpool.Space{Total: 1000 << 20, Used: 100 << 20}, Metadata: thinpool.Space{Total: 100 << 20, Used: 1 << 20},
+		Data:                thinpool.Space{Total: 1000 << 20, Used: 100 << 20, State: thinpool.SpaceOK},
+		Metadata:            thinpool.Space{Total: 100 << 20, Used: 1 << 20, State: thinpool.SpaceOK},
+		SnapshotBudget:      1 << 24,
 		DeviceMapperVersion: "4.47.0", ThinPoolVersion: "1.22.0",
 	}
 }

@@ -43,6 +43,7 @@ type poolReconciler struct {
 	// volumes is the volumes' queue: those that wait for a pool go on when it is open.
 	volumes *eventQueue
 	writes  statusWrites
+	orphans orphanCounts
 
 	mu sync.Mutex
 	// announced is the pools whose volumes were told that it is open.

@@ -44,8 +44,14 @@ func (r *poolReconciler) state(ctx context.Context, poolName string, openErr err
 		return nil, fmt.Errorf("%w: the devices carry pool %s, the volumes that the cluster knows are in pool %s",
 			thinpool.ErrSourceChanged, state.PoolID, status.PoolID)
 	}
+	orphaned, err := orphanedVolumes(ctx, r.client, poolName, pool)
+	if err != nil {
+		return nil, err
+	}
+	r.orphans.set(poolName, len(orphaned))
 	fillStatus(status, state)
-	return poolConditions(state, openErr), nil
+	status.OrphanedVolumes = int32(len(orphaned))
+	return poolConditions(state, openErr, orphaned), nil
 }
 
 // write patches the status if a reader is served by it; if not yet, it says when to look again.

@@ -3,6 +3,7 @@ package agent
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"testing"
 	"time"
 
@@ -71,19 +72,40 @@ func TestPoolThatCannotBeOpened(t *testing.T) {
 }
 
 func TestPoolConditions(t *testing.T) {
+	refuse := func(s *thinpool.Status, err error) {
+		s.Admitting, s.AdmissionError, s.AdmissionReason = false, fmt.Errorf("%w: 9 of 100", err), "9 of 100"
+	}
 	for name, test := range map[string]struct {
-		change               func(*thinpool.Status)
-		ready, admitting     string
-		production           metav1.ConditionStatus
-		readyStatus, admitOK metav1.ConditionStatus
+		change func(*thinpool.Status)
+		// Conditions that differ from those of a healthy pool, as "status reason".
+		want map[string]string
 	}{
-		"healthy":   {func(*thinpool.Status) {}, "Ready", "Admitting", "True", "True", "True"},
-		"full":      {func(s *thinpool.Status) { s.Mode = thinpool.ModeOutOfDataSpace; s.Admitting = false }, "Ready", "BelowMinFreeSpace", "True", "True", "False"},
-		"low":       {func(s *thinpool.Status) { s.Admitting, s.AdmissionReason = false, "9% free" }, "Ready", "BelowMinFreeSpace", "True", "True", "False"},
-		"read-only": {func(s *thinpool.Status) { s.Mode = thinpool.ModeReadOnly }, "PoolFailed", "PoolNotReady", "True", "False", "False"},
-		"failed":    {func(s *thinpool.Status) { s.Mode = thinpool.ModeFailed }, "PoolFailed", "PoolNotReady", "True", "False", "False"},
-		"check":     {func(s *thinpool.Status) { s.NeedsCheck = true }, "PoolFailed", "PoolNotReady", "True", "False", "False"},
-		"loopback":  {func(s *thinpool.Status) { s.Loopback = true }, "Ready", "Admitting", "False", "True", "True"},
+		"healthy":         {func(*thinpool.Status) {}, nil},
+		"below minFree":   {func(s *thinpool.Status) { refuse(s, thinpool.ErrBelowMinFree) }, map[string]string{"Admitting": "False BelowMinFreeSpace"}},
+		"no thin ids":     {func(s *thinpool.Status) { refuse(s, thinpool.ErrThinIDs) }, map[string]string{"Admitting": "False ThinIDsUsedUp"}},
+		"registry full":   {func(s *thinpool.Status) { refuse(s, thinpool.ErrRegistryFull) }, map[string]string{"Admitting": "False RegistryFull"}},
+		"registry broken": {func(s *thinpool.Status) { refuse(s, thinpool.ErrPoolFailed) }, map[string]string{"Admitting": "False PoolFailed"}},
+		"budget refused":  {func(s *thinpool.Status) { refuse(s, thinpool.ErrSnapshotBudget) }, map[string]string{"Admitting": "False SnapshotBudgetUsedUp"}},
+		"full": {func(s *thinpool.Status) {
+			s.Mode, s.Data.State = thinpool.ModeOutOfDataSpace, thinpool.SpaceFull
+			refuse(s, thinpool.ErrPoolFull)
+		}, map[string]string{"Admitting": "False PoolFull", "DataSpaceSufficient": "False SpaceFull"}},
+		"low data":          {func(s *thinpool.Status) { s.Data.State = thinpool.SpaceLow }, map[string]string{"DataSpaceSufficient": "False SpaceLow"}},
+		"critical data":     {func(s *thinpool.Status) { s.Data.State = thinpool.SpaceCritical }, map[string]string{"DataSpaceSufficient": "False SpaceCritical"}},
+		"low metadata":      {func(s *thinpool.Status) { s.Metadata.State = thinpool.SpaceLow }, map[string]string{"MetadataSpaceSufficient": "False SpaceLow"}},
+		"critical metadata": {func(s *thinpool.Status) { s.Metadata.State = thinpool.SpaceCritical }, map[string]string{"MetadataSpaceSufficient": "False SpaceCritical"}},
+		"few snapshots":     {func(s *thinpool.Status) { s.SnapshotBudget = thinpool.LowSnapshotBudget }, map[string]string{"SnapshotBudgetSufficient": "False SnapshotBudgetLow"}},
+		"no snapshots":      {func(s *thinpool.Status) { s.SnapshotBudget = 0 }, map[string]string{"SnapshotBudgetSufficient": "False SnapshotBudgetUsedUp"}},
+		"read-only":         {func(s *thinpool.Status) { s.Mode = thinpool.ModeReadOnly }, map[string]string{"Ready": "False PoolFailed", "Admitting": "False PoolNotReady"}},
+		"failed": {func(s *thinpool.Status) {
+			s.Mode, s.Data, s.Metadata = thinpool.ModeFailed, thinpool.Space{}, thinpool.Space{}
+		}, map[string]string{
+			"Ready": "False PoolFailed", "Admitting": "False PoolNotReady",
+			"DataSpaceSufficient": "Unknown PoolFailed", "MetadataSpaceSufficient": "Unknown PoolFailed",
+		}},
+		"check":    {func(s *thinpool.Status) { s.NeedsCheck = true }, map[string]string{"Ready": "False PoolFailed", "Admitting": "False PoolNotReady"}},
+		"fault":    {func(s *thinpool.Status) { s.Fault = "/dev/vdb cannot be read" }, map[string]string{"Ready": "False PoolFailed", "Admitting": "False PoolNotReady"}},
+		"loopback": {func(s *thinpool.Status) { s.Loopback = true }, map[string]string{"ProductionGrade": "False Loopback"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHarness(t, poolObject(nil))
@@ -92,11 +114,55 @@ func TestPoolConditions(t *testing.T) {
 				t.Fatal(err)
 			}
 			conditions := h.cluster.pool(testPool).Status.Conditions
-			ready, admitting, production := condition(t, conditions, "Ready"), condition(t, conditions, "Admitting"), condition(t, conditions, "ProductionGrade")
-			if ready.Reason != test.ready || ready.Status != test.readyStatus || admitting.Reason != test.admitting || admitting.Status != test.admitOK || production.Status != test.production {
-				t.Errorf("conditions are %+v", conditions)
+			want := map[string]string{
+				"Ready": "True Ready", "Admitting": "True Admitting", "ProductionGrade": "True BlockDevices", "DataSpaceSufficient": "True Sufficient",
+				"MetadataSpaceSufficient": "True Sufficient", "SnapshotBudgetSufficient": "True Sufficient", "NoOrphanedVolumes": "True NoneOrphaned",
+			}
+			maps.Copy(want, test.want)
+			for kind, expected := range want {
+				found := condition(t, conditions, kind)
+				if got := string(found.Status) + " " + found.Reason; got != expected || found.Message == "" {
+					t.Errorf("%s is %q (%s), want %q", kind, got, found.Message, expected)
+				}
+			}
+			if message := condition(t, conditions, "Ready").Message; name == "fault" && message != h.pool.status.Fault {
+				t.Errorf("ready says %q", message)
 			}
 		})
+	}
+}
+
+// TestOrphanedVolumes: what the pool holds and no object stands for is said and counted, and left alone.
+func TestOrphanedVolumes(t *testing.T) {
+	h := newHarness(t, readyPool(nil), volumeObject("known", nil))
+	for i := range 12 {
+		h.pool.created[fmt.Sprintf("lost-%02d", i)] = thinpool.Volume{Name: fmt.Sprintf("lost-%02d", i)}
+	}
+	h.pool.created["known"] = thinpool.Volume{Name: "known"}
+	if _, err := h.reconcilePool(); err != nil {
+		t.Fatal(err)
+	}
+	status := h.cluster.pool(testPool).Status
+	found := condition(t, status.Conditions, "NoOrphanedVolumes")
+	if found.Status != metav1.ConditionFalse || found.Reason != "OrphanedVolumes" || status.OrphanedVolumes != 12 {
+		t.Errorf("%+v, %d in the status", found, status.OrphanedVolumes)
+	}
+	if !contains(found.Message, "12 volumes") || !contains(found.Message, "lost-00, lost-01,") || !contains(found.Message, "lost-09 and 2 more") || contains(found.Message, "known") {
+		t.Errorf("it says %q", found.Message)
+	}
+	if count, known := h.pools.orphans.get("fast"); count != 12 || !known {
+		t.Errorf("%d counted, known %t", count, known)
+	}
+	if h.pool.deletes > 0 {
+		t.Error("a volume was deleted")
+	}
+	clear(h.pool.created)
+	if _, err := h.reconcilePool(); err != nil {
+		t.Fatal(err)
+	}
+	status = h.cluster.pool(testPool).Status
+	if found := condition(t, status.Conditions, "NoOrphanedVolumes"); found.Status != metav1.ConditionTrue || status.OrphanedVolumes != 0 {
+		t.Errorf("%+v, %d in the status", found, status.OrphanedVolumes)
 	}
 }
 

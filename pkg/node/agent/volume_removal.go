@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
@@ -30,15 +31,26 @@ func (r *volumeReconciler) remove(ctx context.Context, object *v1alpha1.ThinVolu
 	switch {
 	case errors.Is(err, pools.ErrNotOpen):
 		klog.FromContext(ctx).Info("Deletion waits for the pool", "volume", object.Name, "pool", object.Spec.PoolName, "err", err)
-		return reconcile.Result{}, nil
+		return reconcile.Result{RequeueAfter: lastVolumeRetry}, r.sayWaiting(ctx, object, err)
 	case errors.Is(err, thinpool.ErrVolumeInUse):
-		return reconcile.Result{RequeueAfter: inUseRetry}, r.sayFailed(ctx, object, err)
+		return reconcile.Result{RequeueAfter: inUseRetry}, r.sayWaiting(ctx, object, err)
+	case errors.Is(err, context.Canceled):
+		return reconcile.Result{}, err // stopping: no verdict on the volume
 	case err != nil:
-		return reconcile.Result{}, err
+		return reconcile.Result{}, errors.Join(err, r.sayWaiting(ctx, object, err))
 	}
 	patch := client.MergeFromWithOptions(object.DeepCopy(), client.MergeFromWithOptimisticLock{})
 	controllerutil.RemoveFinalizer(object, v1alpha1.VolumeFinalizer)
 	return reconcile.Result{}, client.IgnoreNotFound(r.client.Patch(ctx, object, patch))
+}
+
+// sayWaiting says what the deletion waits for. While the pool is being opened for the first time there is nothing to say.
+func (r *volumeReconciler) sayWaiting(ctx context.Context, object *v1alpha1.ThinVolume, err error) error {
+	var notOpen *pools.NotOpenError
+	if errors.As(err, &notOpen) && notOpen.Cause == nil {
+		return nil
+	}
+	return r.sayFailed(ctx, object, fmt.Errorf("deletion waits: %w", err))
 }
 
 // neverMade tells of a volume whose pool is not open that it cannot exist: its pool has never been one, see poolFor.

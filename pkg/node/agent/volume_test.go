@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -201,6 +202,30 @@ func TestVolumeRemoval(t *testing.T) {
 		h.pool.deleteErr = unix.EIO
 		if _, err := h.reconcileVolume("v"); !errors.Is(err, unix.EIO) || h.volume("v") == nil {
 			t.Errorf("got %v", err)
+		}
+		if ready := condition(t, h.volume("v").Status.Conditions, "Ready"); ready.Reason != "Failed" || !contains(ready.Message, "deletion waits: input/output error") {
+			t.Errorf("ready is %+v", ready)
+		}
+	})
+	t.Run("disk is gone", func(t *testing.T) {
+		h := newHarness(t, readyPool(nil), volumeObject("v", func(v *v1alpha1.ThinVolume) { made(v); deleting(v) }))
+		h.openErr = &thinpool.Error{Op: "open", Pool: "fast", Err: fmt.Errorf("%w: /dev/vdb", thinpool.ErrDeviceNotFound)}
+		if _, err := h.reconcilePool(); !errors.Is(err, thinpool.ErrDeviceNotFound) {
+			t.Fatal(err)
+		}
+		if result, err := h.reconcileVolume("v"); err != nil || result.RequeueAfter == 0 {
+			t.Errorf("got %v, %v", result, err)
+		}
+		ready := condition(t, h.volume("v").Status.Conditions, "Ready")
+		if ready.Reason != "PoolNotReady" || !contains(ready.Message, "deletion waits") || !contains(ready.Message, "/dev/vdb") {
+			t.Errorf("ready is %+v", ready)
+		}
+		h.openErr = nil
+		if _, err := h.reconcilePool(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.reconcileVolume("v"); err != nil || h.volume("v") != nil {
+			t.Errorf("the disk is back: %v", err)
 		}
 	})
 	t.Run("pool is not open", func(t *testing.T) {
