@@ -5,6 +5,8 @@ type Pool struct {
 	DataTotal, DataUsed int64
 	// Data space that the bases hold.
 	BaseBytes int64
+	// Data space that deleted volumes hold until it is given back.
+	PendingBytes int64
 	// Share of the data space that stays free, in percent from 0 to 99.
 	MinFreePercent int
 	// How many times the space may be promised, in thousandths, at least 1,000.

@@ -6,14 +6,14 @@ import "math/bits"
 // physically free, each less the share that stays free, in whole blocks; nothing where the pool does not admit. It never
 // is negative, and no value of its argument makes it overflow.
 //
-//	by rule       overprovision × (total − minFree − bases) − promised
+//	by rule       overprovision × (total − minFree − bases) − promised − pending
 //	by space      total − used − minFree
 func Of(p Pool) Room {
 	if !p.Admitting || p.BlockSize <= 0 || p.DataTotal <= 0 {
 		return Room{}
 	}
 	kept := percentUp(p.DataTotal, p.MinFreePercent)
-	byRule := milli(p.DataTotal-kept-positive(p.BaseBytes), max(1000, p.OverprovisionMilli)) - positive(p.Promised)
+	byRule := positive(milli(p.DataTotal-kept-positive(p.BaseBytes), max(1000, p.OverprovisionMilli))-positive(p.Promised)) - positive(p.PendingBytes)
 	bySpace := p.DataTotal - positive(p.DataUsed) - kept
 	total := positive(min(byRule, bySpace)) / p.BlockSize * p.BlockSize
 	return Room{Total: total, LargestVolume: total}

@@ -32,6 +32,7 @@ func TestOf(t *testing.T) {
 		{"more promised than there is", with(func(p *Pool) { p.Promised = 900 * gib }), 0},
 		{"bases", with(func(p *Pool) { p.BaseBytes, p.DataUsed = gib, gib }), 89 * gib},
 		{"space bounds", with(func(p *Pool) { p.OverprovisionMilli, p.DataUsed = 10_000, 80*gib }), 10 * gib},
+		{"deletions pending", with(func(p *Pool) { p.Promised, p.PendingBytes = 40*gib, 10*gib }), 40 * gib},
 		{"rule bounds", with(func(p *Pool) { p.OverprovisionMilli, p.Promised = 2_000, 170*gib }), 10 * gib},
 		{"one and a half", with(func(p *Pool) { p.OverprovisionMilli, p.Promised = 1_500, 100*gib }), 35 * gib},
 		{"no minimum", with(func(p *Pool) { p.MinFreePercent = 0 }), 100 * gib},
@@ -67,6 +68,7 @@ func reference(p Pool) *big.Int {
 		rule.SetInt64(math.MaxInt64)
 	}
 	rule.Sub(rule, n(p.Promised))
+	rule.Sub(rule, n(p.PendingBytes))
 	space := new(big.Int).Sub(n(p.DataTotal), n(p.DataUsed))
 	space.Sub(space, kept)
 	least := rule
@@ -92,7 +94,7 @@ func randomPool(r *rand.Rand) Pool {
 	}
 	return Pool{
 		DataTotal: size(), DataUsed: size(), BaseBytes: size(), MinFreePercent: r.IntN(104) - 2,
-		OverprovisionMilli: int64(r.UintN(110_000)) - 1000, Promised: size(), Admitting: r.UintN(10) > 0, BlockSize: size(),
+		OverprovisionMilli: int64(r.UintN(110_000)) - 1000, Promised: size(), PendingBytes: size(), Admitting: r.UintN(10) > 0, BlockSize: size(),
 	}
 }
 
@@ -120,7 +122,8 @@ func TestPromisesAreKept(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for range 1000 {
 		p := Pool{DataTotal: (1 + r.Int64N(1000)) * gib, MinFreePercent: r.IntN(100), OverprovisionMilli: 1000, Admitting: true, BlockSize: 64 << 10, BaseBytes: r.Int64N(gib)}
-		p.DataUsed = p.BaseBytes
+		p.PendingBytes = r.Int64N(p.DataTotal / 2)
+		p.DataUsed = p.BaseBytes + p.PendingBytes
 		for {
 			room := Of(p)
 			if room.LargestVolume == 0 {
@@ -130,7 +133,7 @@ func TestPromisesAreKept(t *testing.T) {
 			p.Promised += volume
 			p.DataUsed += r.Int64N(volume + 1)
 		}
-		if left := p.DataTotal - p.BaseBytes - p.Promised; p.Promised > 0 && left < p.DataTotal/100*int64(p.MinFreePercent) {
+		if left := p.DataTotal - p.BaseBytes - p.PendingBytes - p.Promised; p.Promised > 0 && left < p.DataTotal/100*int64(p.MinFreePercent) {
 			t.Fatalf("%+v: when all is written, %d stay free", p, left)
 		}
 	}
@@ -142,7 +145,7 @@ func TestMoreIsNeverLess(t *testing.T) {
 	for range 50_000 {
 		p := randomPool(r)
 		more := p
-		switch r.IntN(4) {
+		switch r.IntN(5) {
 		case 0:
 			more.DataUsed += (math.MaxInt64 - max(0, p.DataUsed)) / 3
 		case 1:
@@ -151,6 +154,8 @@ func TestMoreIsNeverLess(t *testing.T) {
 			more.BaseBytes += (math.MaxInt64 - max(0, p.BaseBytes)) / 3
 		case 3:
 			more.MinFreePercent++
+		case 4:
+			more.PendingBytes += (math.MaxInt64 - max(0, p.PendingBytes)) / 3
 		}
 		if Of(more).Total > Of(p).Total {
 			t.Fatalf("%+v has %d, %+v has %d", p, Of(p).Total, more, Of(more).Total)

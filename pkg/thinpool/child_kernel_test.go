@@ -58,6 +58,7 @@ func TestMain(m *testing.M) {
 
 func (j childJob) run() error {
 	thinpool.SetMaximumBases(1)
+	thinpool.SetDeletionSlice(2) // so that small volumes are deleted in the background, too
 	thinpool.SetFailpoint(func(name string) {
 		if name == j.Failpoint {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
@@ -115,7 +116,10 @@ func life(ctx context.Context, p *thinpool.Pool, say func(fact), more int64) err
 			return err
 		}
 	}
-	return doCreate(ctx, p, say, ext4("b", small))
+	if err := doCreate(ctx, p, say, ext4("b", small)); err != nil {
+		return err
+	}
+	return pendingNone(ctx, p)
 }
 
 // load creates, activates, deactivates and deletes from many goroutines until it is killed.

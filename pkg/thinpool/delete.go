@@ -3,15 +3,16 @@ package thinpool
 import (
 	"context"
 	"fmt"
-
-	"k8s.io/klog/v2"
 )
 
 // DeleteVolume deactivates the volume, deletes its thin device and forgets its name. A volume that does not exist is
-// success; one whose device is open is ErrVolumeInUse.
+// success; one whose file system is mounted is ErrVolumeInUse. A device that only somebody else has open, as a mount that has
+// leaked into another mount namespace does, does not keep the volume from being deleted: its blocks follow when it is closed.
 //
-// From the moment the intent is durable the volume is gone for good: Volume no longer finds it, and if the pool cannot
-// delete the thin device now, the error says so and a repetition, or the next Open, finishes.
+// It returns when the deletion is durable: from then on the volume is gone for good, and its name is free. A volume of up
+// to 1,024 mapped blocks has been given back to the pool by then, unless the pool takes no messages now. The blocks of a
+// larger one follow in the background, in slices with pauses between, so that no other volume's I/O stalls; so does what
+// a crash, [Pool.Close] or a pool that has failed interrupted. [Status] counts what is pending.
 func (p *Pool) DeleteVolume(ctx context.Context, name string) error {
 	if err := p.begin(); err != nil {
 		return p.wrap("delete", name, err)
@@ -34,7 +35,9 @@ func (p *Pool) deleteVolume(ctx context.Context, name string) error {
 		return err
 	}
 	if err := p.deactivate(ctx, v); err != nil {
-		return err
+		if err := p.abandon(ctx, v, err); err != nil {
+			return err
+		}
 	}
 	reached(failDeleteInactive)
 	p.mutex.Lock()
@@ -50,7 +53,8 @@ func (p *Pool) deleteVolume(ctx context.Context, name string) error {
 		return p.keep(ctx, name, v, before, err)
 	}
 	reached(failDeleteIntent)
-	return p.finishDelete(ctx, name, v)
+	p.giveBackNow(ctx, p.deleted(name, v))
+	return nil
 }
 
 // keep takes a deletion back whose intent could not be written. If it may have been written after all, because the caller
@@ -64,29 +68,21 @@ func (p *Pool) keep(ctx context.Context, name string, v *volume, before volumeSt
 	return fmt.Errorf("record the deletion of %s: %w", name, err)
 }
 
-// finishDelete deletes the thin device of a volume whose deletion is durable. The name's lock must be held.
-func (p *Pool) finishDelete(ctx context.Context, name string, v *volume) error {
-	if err := p.giveBack(ctx, v.record.ThinID, v.record.Size); err != nil {
-		return err
-	}
-	reached(failDeleteThin)
-	p.registry.committer.ride(write{bucketVolumes, []byte(name), nil}, write{bucketIntents, intentKey(v.intent), nil})
+// deleted makes a volume whose deletion is durable a deletion, which the caller goes on with.
+func (p *Pool) deleted(name string, v *volume) *deletion {
+	d := &deletion{thin: v.record.ThinID, size: v.record.Size, intent: v.intent, volume: name, taken: true}
+	p.addDeletion(d)
 	p.forget(name, v)
-	reached(failDeleteDone)
-	return nil
+	return d
 }
 
-// giveBack deletes a thin device of size bytes and with it the blocks that it shares with none, which are discarded first
-// where the pool passes discards down. A device below that fails to discard does not keep the blocks from the pool.
-func (p *Pool) giveBack(ctx context.Context, thin uint32, size int64) error {
-	if err := p.stack.remove(ctx, p.label.PoolID.thinUUID(thin)); err != nil {
-		return deviceBusy(err)
+// giveBackNow gives a small thin device's blocks back at once, and leaves to the goroutine what is large or does not work
+// out.
+func (p *Pool) giveBackNow(ctx context.Context, d *deletion) {
+	if err := p.giveBack(ctx, d, true); err != nil {
+		reached(failDeleteLeft)
+		p.leaveDeletion(d)
+		return
 	}
-	if err := p.discard(ctx, thin, size); err != nil {
-		if ctx.Err() != nil {
-			return err
-		}
-		klog.FromContext(ctx).Error(err, "Discarding the blocks of a deleted thin device failed", "pool", p.label.PoolName, "thinID", thin)
-	}
-	return p.deleteThin(ctx, thin)
+	p.endDeletion(d)
 }

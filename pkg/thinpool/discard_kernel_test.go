@@ -36,6 +36,7 @@ func TestDiscardOnDelete(t *testing.T) {
 			if err := p.DeleteVolume(ctx, "v"); err != nil {
 				t.Fatal(err)
 			}
+			drained(t, p)
 			shrunk := full - allocated(t, file)
 			if passdown && shrunk < written {
 				t.Errorf("the file below the pool shrank by %d bytes, %d had been written to the volume", shrunk, written)

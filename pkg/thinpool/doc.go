@@ -25,6 +25,8 @@
 // what an earlier process left unfinished.
 //
 // What is done with volumes. create.go, delete.go and activate.go; thin.go has the messages to the pool that they share.
+// deletion.go keeps what is deleted for its owner and not yet for the pool, discard.go gives its blocks back in slices, and
+// pacer.go makes room for the neighbours between these.
 // base.go makes and evicts the formatted thin devices that volumes are snapshots of. admission.go decides who fits, by the
 // same function (package headroom) by which the cluster publishes capacity.
 //
@@ -38,7 +40,7 @@
 //
 // [Open] reads all intents and, through a metadata snapshot, all thin ids (package thinmetadata), and finishes or undoes:
 // a volume whose thin device exists is finished, as it may have been acknowledged; a base is undone unless its result is
-// there; a deletion is finished. Then pool and registry must agree, and what does not is reported and left alone.
+// there; a deletion goes on in the background. Then pool and registry must agree, and what does not is reported and left alone.
 //
 // # What is promised
 //

@@ -18,6 +18,9 @@ const (
 	RegistryVersion = registryVersion
 )
 
+// SetDeletionSlice changes how many blocks are given back at once.
+func SetDeletionSlice(blocks int64) { deletionSlice = blocks }
+
 // SetMaximumBases changes how many bases a pool keeps.
 func SetMaximumBases(n int) { maximumBases = n }
 

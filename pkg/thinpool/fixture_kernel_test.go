@@ -109,6 +109,10 @@ func checkIDs(t testing.TB, dm *devicemapper.Client, p *thinpool.Pool) {
 	t.Helper()
 	ctx := testContext(t)
 	status := get(p.Status(ctx))(t)
+	if status.Mode == thinpool.ModeReadWrite && !status.NeedsCheck {
+		drained(t, p)
+		status = get(p.Status(ctx))(t)
+	}
 	var volumes []uint32
 	for _, v := range p.Volumes() {
 		volumes = append(volumes, v.ThinID)

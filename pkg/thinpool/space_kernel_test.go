@@ -22,7 +22,7 @@ import (
 func roomOf(config thinpool.Config, s thinpool.Status) headroom.Room {
 	return headroom.Of(headroom.Pool{
 		DataTotal: s.Data.Total, DataUsed: s.Data.Used, BaseBytes: s.BaseBytes, MinFreePercent: config.MinFreePercent,
-		OverprovisionMilli: config.OverprovisionMilli, Promised: s.PromisedBytes, Admitting: s.Admitting, BlockSize: s.BlockSize,
+		OverprovisionMilli: config.OverprovisionMilli, Promised: s.PromisedBytes, PendingBytes: s.PendingDeletionBytes, Admitting: s.Admitting, BlockSize: s.BlockSize,
 	})
 }
 
@@ -113,6 +113,7 @@ func TestFullPool(t *testing.T) {
 	if err := p.DeleteVolume(ctx, "filler-1"); err != nil {
 		t.Fatal(err)
 	}
+	drained(t, p)
 	status = get(p.Status(ctx))(t)
 	if status.Mode != thinpool.ModeReadWrite || !status.Admitting {
 		t.Errorf("after a deletion: %+v", status)
