@@ -35,6 +35,7 @@ func poolInput(part *v1alpha1.NodeThinPool) (headroom.Pool, error) {
 		DataTotal:          value(part.Status.Data.Total),
 		DataUsed:           value(part.Status.Data.Used),
 		BaseBytes:          value(part.Status.BaseBytes),
+		PendingBytes:       value(part.Status.PendingDeletionBytes),
 		MinFreePercent:     minFree,
 		OverprovisionMilli: overprovision,
 		BlockSize:          value(part.Status.BlockSize),

@@ -25,6 +25,7 @@ func fillStatus(status *v1alpha1.NodeThinPoolStatus, state thinpool.Status) {
 	status.BlockSize = bytes(state.BlockSize)
 	status.Data, status.Metadata = usage(state.Data), usage(state.Metadata)
 	status.BaseBytes = bytes(state.BaseBytes)
+	status.PendingDeletionBytes = bytes(state.PendingDeletionBytes)
 	status.PromisedBytes = bytes(state.PromisedBytes)
 	status.Volumes = int32(state.Volumes)
 	status.SnapshotBudget = state.SnapshotBudget
@@ -42,6 +43,7 @@ func matters(old, now *v1alpha1.NodeThinPoolStatus) bool {
 	return old.PoolID != now.PoolID || old.DeviceName != now.DeviceName || old.Mode != now.Mode ||
 		old.ObservedGeneration != now.ObservedGeneration ||
 		!sameQuantity(old.BlockSize, now.BlockSize) || !sameQuantity(old.BaseBytes, now.BaseBytes) ||
+		!sameQuantity(old.PendingDeletionBytes, now.PendingDeletionBytes) ||
 		old.OrphanedVolumes != now.OrphanedVolumes ||
 		!ptr.Equal(old.KernelVersions, now.KernelVersions) ||
 		usageMatters(old.Data, now.Data) || usageMatters(old.Metadata, now.Metadata) ||
