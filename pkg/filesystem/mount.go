@@ -40,11 +40,20 @@ func Mount(device string, t Type, options MountOptions, target *os.File) error {
 	if err := unix.FsconfigCreate(context); err != nil {
 		return fail("mount "+string(t), context, err)
 	}
-	mount, err := unix.Fsmount(context, unix.FSMOUNT_CLOEXEC, options.attributes)
+	attributes := options.attributes
+	if options.grow {
+		attributes &^= unix.MOUNT_ATTR_RDONLY // until it has grown
+	}
+	mount, err := unix.Fsmount(context, unix.FSMOUNT_CLOEXEC, attributes)
 	if err != nil {
 		return fail("fsmount", context, err)
 	}
 	defer func() { _ = unix.Close(mount) }()
+	if options.grow {
+		if err := growDetached(mount, device, options); err != nil {
+			return fail("grow", -1, err)
+		}
+	}
 	if err := attach(mount, target); err != nil {
 		return fail("move_mount", -1, err)
 	}

@@ -18,6 +18,14 @@ var ErrMountOption = errors.New("mount option is not allowed")
 type MountOptions struct {
 	attributes int // MOUNT_ATTR_*, those of the mount
 	parameters []mountParameter
+	grow       bool
+}
+
+// Growing gives the options for a mount whose file system is grown to the size of its device before anybody sees it. A process
+// that dies meanwhile leaves nothing mounted.
+func (o MountOptions) Growing() MountOptions {
+	o.grow = true
+	return o
 }
 
 // mountParameter is an option of the file system. One without a value is a flag.

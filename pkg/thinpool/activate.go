@@ -9,10 +9,6 @@ import (
 	"github.com/csi-dm/csi-dm/pkg/devicemapper"
 )
 
-// busyTimeout is how long Deactivate tries again on a device that is open: a prober looks for some milliseconds, a mount
-// stays.
-const busyTimeout = 500 * time.Millisecond
-
 // Activate makes the volume's block device and gives its path (/dev/dm-N). Idempotent: a device that is there, with the
 // right thin id and size, is given as it is. The path is good until Deactivate.
 func (p *Pool) Activate(ctx context.Context, name string) (string, error) {
@@ -33,10 +29,7 @@ func (p *Pool) activate(ctx context.Context, name string) (string, error) {
 	if v.state == volumeLost {
 		return "", v.lost()
 	}
-	thin := v.record.ThinID
-	p.reload.RLock()
-	device, _, err := p.stack.ensure(ctx, p.label.PoolID.volumeName(name), p.label.PoolID.thinUUID(thin), p.thinTable(thin, v.record.Size))
-	p.reload.RUnlock()
+	device, err := p.ensureThin(ctx, name, v.record)
 	if errors.Is(err, devicemapper.ErrThinNotExist) {
 		return "", fmt.Errorf("%w: %w", ErrPoolDamaged, err)
 	}
@@ -45,10 +38,36 @@ func (p *Pool) activate(ctx context.Context, name string) (string, error) {
 		_, failure := p.healthy(ctx)
 		return "", errors.Join(err, failure)
 	}
+	p.noteDeferred(v.record.ThinID, false)
 	return device.Path(), nil
 }
 
-// Deactivate removes the volume's block device. Idempotent; an open device is ErrVolumeInUse.
+// ensureThin gives a volume's device. One that is there may be shorter than its record, if a process died while it grew, or
+// may just be going, if its removal was deferred.
+func (p *Pool) ensureThin(ctx context.Context, name string, r volumeRecord) (device devicemapper.Device, err error) {
+	deadline := time.Now().Add(busyTimeout)
+	for grown, delay := false, time.Millisecond; ; delay *= 2 {
+		p.reload.RLock()
+		device, _, err = p.stack.ensure(ctx, p.label.PoolID.volumeName(name), p.label.PoolID.thinUUID(r.ThinID), p.thinTable(r.ThinID, r.Size))
+		p.reload.RUnlock()
+		if errors.Is(err, ErrSourceChanged) && !grown {
+			if err := p.fitDevice(ctx, r); err != nil {
+				return device, err
+			}
+			grown = true
+			continue
+		}
+		if going := errors.Is(err, devicemapper.ErrBusy) || errors.Is(err, devicemapper.ErrNotExist) || errors.Is(err, errNameTaken); !going || time.Now().After(deadline) {
+			return device, err
+		}
+		if err := p.breathe(ctx, delay); err != nil {
+			return device, err
+		}
+	}
+}
+
+// Deactivate removes the volume's block device. Idempotent. An open device is ErrVolumeInUse, and the kernel removes it when
+// it is closed, unless Activate comes first; [Status] counts those.
 func (p *Pool) Deactivate(ctx context.Context, name string) error {
 	if err := p.begin(); err != nil {
 		return p.wrap("deactivate", name, err)
@@ -84,16 +103,5 @@ func (p *Pool) lockVolume(ctx context.Context, name string) (*volume, func(), er
 
 // deactivate removes the device of the volume's thin id, whatever it is named.
 func (p *Pool) deactivate(ctx context.Context, v *volume) error {
-	_, err := p.dm.Remove(ctx, p.label.PoolID.thinUUID(v.record.ThinID), devicemapper.RemoveOptions{BusyTimeout: busyTimeout})
-	if errors.Is(err, devicemapper.ErrNotExist) {
-		return nil
-	}
-	return deviceBusy(err)
-}
-
-func deviceBusy(err error) error {
-	if errors.Is(err, devicemapper.ErrBusy) {
-		return fmt.Errorf("%w: its device is open: %w", ErrVolumeInUse, err)
-	}
-	return err
+	return p.removeThin(ctx, v.record.ThinID)
 }

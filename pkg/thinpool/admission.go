@@ -2,6 +2,7 @@ package thinpool
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/csi-dm/csi-dm/pkg/devicemapper"
@@ -20,17 +21,26 @@ const spareSnapshots = 1 << 10
 
 // fits says whether a volume fits, as the cluster's capacity is computed too, so that who placed a volume by the published
 // capacity is not refused for another reason. The mutex must be held.
-func (p *Pool) fits(status devicemapper.ThinPoolStatus, spec VolumeSpec) error {
+func (p *Pool) fits(status devicemapper.ThinPoolStatus, record volumeRecord) error {
 	if err := p.admitting(status); err != nil {
 		return err
 	}
-	if spec.Format.Type != "" {
+	// What is not a snapshot of a volume can be made by formatting.
+	if record.Source != "" {
 		if err := p.budget(); err != nil {
 			return err
 		}
 	}
-	if room := headroom.Of(p.headroomPool(status, true)); spec.Size > room.LargestVolume {
-		return fmt.Errorf("%w: %d bytes were asked for, %d can be promised", ErrNoSpace, spec.Size, room.LargestVolume)
+	return p.hasRoom(status, record.Size)
+}
+
+// hasRoom says whether so many bytes more can be promised. The mutex must be held.
+func (p *Pool) hasRoom(status devicemapper.ThinPoolStatus, size int64) error {
+	if err := p.admitting(status); err != nil {
+		return err
+	}
+	if room := headroom.Of(p.headroomPool(status, true)); size > room.LargestVolume {
+		return fmt.Errorf("%w: %d bytes were asked for, %d can be promised", ErrNoSpace, size, room.LargestVolume)
 	}
 	return nil
 }
@@ -39,6 +49,16 @@ func (p *Pool) fits(status devicemapper.ThinPoolStatus, spec VolumeSpec) error {
 func (p *Pool) budget() error {
 	if p.snapshotsLeft() <= 0 {
 		return fmt.Errorf("%w: all %d were made", ErrSnapshotBudget, snapshotBudget-spareSnapshots)
+	}
+	return nil
+}
+
+// countSnapshot counts a create_snap call before it is made. Whoever was admitted when others were may find the spare ones
+// used up, too; beyond them none is ever made.
+func (p *Pool) countSnapshot() error {
+	if made := p.snapshots.Add(1); made > snapshotBudget {
+		p.snapshots.Add(-1)
+		return fmt.Errorf("%w: all %d were made", ErrSnapshotBudget, snapshotBudget)
 	}
 	return nil
 }
@@ -52,7 +72,7 @@ func (p *Pool) headroomPool(status devicemapper.ThinPoolStatus, admitting bool) 
 	block := p.label.BlockSectors
 	return headroom.Pool{
 		DataTotal: status.TotalData.Sectors(block).Bytes(), DataUsed: status.UsedData.Sectors(block).Bytes(),
-		BaseBytes: p.baseBytes, MinFreePercent: p.config.MinFreePercent, OverprovisionMilli: p.config.OverprovisionMilli,
+		BaseBytes: p.baseBytes, PendingBytes: p.pendingBytes(), MinFreePercent: p.config.MinFreePercent, OverprovisionMilli: p.config.OverprovisionMilli,
 		Promised: p.promised, Admitting: admitting, BlockSize: block.Bytes(),
 	}
 }
@@ -62,8 +82,11 @@ func (p *Pool) admitting(status devicemapper.ThinPoolStatus) error {
 	if !status.Healthy() {
 		return fmt.Errorf("%w: %s", ErrPoolFailed, failureOf(status))
 	}
-	if p.nextThinID > uint32(devicemapper.MaxThinID) {
-		return fmt.Errorf("%w: all %d were used", ErrThinIDs, devicemapper.MaxThinID+1)
+	if p.unfit != nil {
+		return p.unfit
+	}
+	if p.nextThinID >= registryThinID {
+		return fmt.Errorf("%w: all %d were used", ErrThinIDs, registryThinID)
 	}
 	if status.Mode == devicemapper.PoolModeOutOfDataSpace || status.FreeData() == 0 {
 		return fmt.Errorf("%w: no data block is free", ErrPoolFull)
@@ -89,6 +112,14 @@ func metadataReserve(total devicemapper.MetadataBlocks) devicemapper.MetadataBlo
 
 // admitBase says whether a base may be made: it is the first volume's need, and that one is judged right after.
 func (p *Pool) admitBase(ctx context.Context) error {
+	err := p.admitBaseOnce(ctx)
+	if errors.Is(err, ErrNoSpace) && p.giveUpBases(ctx) {
+		return p.admitBaseOnce(ctx)
+	}
+	return err
+}
+
+func (p *Pool) admitBaseOnce(ctx context.Context) error {
 	if err := p.registry.committer.room(); err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -18,9 +17,6 @@ import (
 
 // makeBaseTimeout bounds the making of a base; mkfs takes seconds at most.
 const makeBaseTimeout = 10 * time.Minute
-
-// maximumBases is how many bases a pool keeps; beyond it those that were not used for longest are deleted. Tests lower it.
-var maximumBases = 64
 
 // baseKey tells bases apart: one for each file system, mkfs options and exact size.
 type baseKey struct {
@@ -41,6 +37,8 @@ type base struct {
 	users    int // creations that are about to take a snapshot of it
 	lastUsed time.Time
 	intent   uint64
+	// identified: its file system is known to be the one that was made on it.
+	identified bool
 
 	made chan struct{} // closed when the making is over, well or not
 	err  error         // set before made is closed
@@ -76,11 +74,64 @@ func (p *Pool) acquireBase(ctx context.Context, format formatRecord, size int64)
 		p.releaseBase(b)
 		return nil, context.Cause(ctx)
 	}
-	if b.err != nil {
+	err := b.err
+	if err == nil {
+		err = p.identifyBase(ctx, b)
+	}
+	if err != nil {
 		p.releaseBase(b)
-		return nil, b.err
+		return nil, err
 	}
 	return b, nil
+}
+
+// EnsureBase makes the base for volumes of size bytes with that file system ahead of demand, if there is none: the first of
+// them then needs no mkfs. A base that is not used for long may be given up again for its space.
+func (p *Pool) EnsureBase(ctx context.Context, size int64, format filesystem.Format) error {
+	if err := p.begin(); err != nil {
+		return p.wrap("make base", "", err)
+	}
+	defer p.work.Done()
+	return p.wrap("make base", "", p.ensureBase(ctx, VolumeSpec{Name: "base", Size: size, Format: format}))
+}
+
+func (p *Pool) ensureBase(ctx context.Context, spec VolumeSpec) error {
+	spec, err := spec.normalized(p.label.BlockSectors.Bytes())
+	if err != nil {
+		return err
+	}
+	if spec.Format.Type == "" {
+		return &FieldError{Field: "fsType", Value: "", Allowed: fmt.Sprint(filesystem.Types)}
+	}
+	b, err := p.acquireBase(ctx, recordOf(spec.Format), spec.Size)
+	if err == nil {
+		p.releaseBase(b)
+	}
+	return err
+}
+
+// baseFor gives the base that a volume begins as: the one of its size or, where that cannot be made though the pool is well, a
+// smaller one, from which its file system grows when it is mounted.
+func (p *Pool) baseFor(ctx context.Context, format formatRecord, size int64) (*base, error) {
+	b, err := p.acquireBase(ctx, format, size)
+	if err == nil || ctx.Err() != nil {
+		return b, err
+	}
+	for _, other := range []error{ErrPoolFailed, ErrPoolClosed, ErrPoolDamaged, ErrNoSpace, ErrThinIDs, ErrRegistryFull, ErrBaseDamaged} {
+		if errors.Is(err, other) {
+			return nil, err
+		}
+	}
+	smaller := p.smallerBase(format, size)
+	if smaller == nil {
+		return nil, err
+	}
+	if err := p.identifyBase(ctx, smaller); err != nil {
+		p.releaseBase(smaller)
+		return nil, err
+	}
+	klog.FromContext(ctx).Error(err, "A base could not be made, a smaller one takes its place", "pool", p.label.PoolName, "fsType", format.Type, "size", size, "smaller", smaller.record.Size)
+	return smaller, nil
 }
 
 func (p *Pool) releaseBase(b *base) {
@@ -102,7 +153,7 @@ func (p *Pool) runBase(ctx context.Context, key baseKey, b *base) {
 		delete(p.bases, key)
 		b.err = fmt.Errorf("make %s base of %d bytes: %w", key.fsType, key.size, err)
 	} else {
-		b.ready = true
+		b.ready, b.identified = true, true
 		p.baseBytes += b.record.MappedBytes
 	}
 	p.mutex.Unlock()
@@ -115,12 +166,27 @@ func (p *Pool) runBase(ctx context.Context, key baseKey, b *base) {
 	p.evictBases(ctx)
 }
 
-// makeBase makes the thin device and its file system. On an error nothing is left of it, or its intent.
-func (p *Pool) makeBase(ctx context.Context, b *base) (err error) {
+// makeBase makes a base. On an error nothing is left of it, or its intent.
+func (p *Pool) makeBase(ctx context.Context, b *base) error {
 	if err := p.admitBase(ctx); err != nil {
 		return err
 	}
 	b.record.Created = time.Now().UTC()
+	if err := p.makeFormatted(ctx, b); err != nil {
+		return err
+	}
+	// Rides with the first volume's intent, or alone. Until then the base is made anew after a crash.
+	p.registry.committer.ride(
+		write{bucketBases, thinIDKey(b.record.ThinID), encodeRecord(b.record)},
+		write{bucketIntents, intentKey(b.intent), nil},
+	)
+	reached(failBaseDone)
+	return nil
+}
+
+// makeFormatted makes a thin device and its file system, under an intent that stays. On an error nothing is left of either, or
+// the intent, which has them undone.
+func (p *Pool) makeFormatted(ctx context.Context, b *base) (err error) {
 	p.mutex.Lock()
 	if b.record.ThinID, err = p.takeThinID(); err != nil {
 		p.mutex.Unlock()
@@ -155,16 +221,8 @@ func (p *Pool) makeBase(ctx context.Context, b *base) (err error) {
 	}
 	reached(failBaseFormatted)
 	// The device was flushed, which committed the pool; if that had failed the pool would say so.
-	if _, err := p.healthy(ctx); err != nil {
-		return err
-	}
-	// Rides with the first volume's intent, or alone. Until then the base is made anew after a crash.
-	p.registry.committer.ride(
-		write{bucketBases, thinIDKey(b.record.ThinID), encodeRecord(b.record)},
-		write{bucketIntents, intent, nil},
-	)
-	reached(failBaseDone)
-	return nil
+	_, err = p.healthy(ctx)
+	return err
 }
 
 // formatBase activates the thin device, runs mkfs, looks at what it made, flushes and deactivates.
@@ -220,67 +278,5 @@ func (p *Pool) undoBase(ctx context.Context, thin uint32, intent []byte) error {
 		return fmt.Errorf("undo: %w", err)
 	}
 	p.registry.committer.ride(write{bucketIntents, intent, nil})
-	return nil
-}
-
-// evictBases deletes the bases that were not used for longest, as long as there are more than maximumBases.
-func (p *Pool) evictBases(ctx context.Context) {
-	for {
-		key, b := p.idleBase(maximumBases)
-		if b == nil {
-			return
-		}
-		if err := p.deleteBase(ctx, key, b); err != nil {
-			klog.FromContext(ctx).Error(err, "Deleting a base that is not needed failed", "pool", p.label.PoolName, "fsType", key.fsType, "size", key.size)
-			return
-		}
-	}
-}
-
-// idleBase takes the least recently used of the bases that nobody uses out of the pool's memory, if there are more than
-// keep of them.
-func (p *Pool) idleBase(keep int) (baseKey, *base) {
-	p.mutex.Lock()
-	defer p.mutex.Unlock()
-	if len(p.bases) <= keep {
-		return baseKey{}, nil
-	}
-	var idle []baseKey
-	for key, b := range p.bases {
-		if b.ready && b.users == 0 {
-			idle = append(idle, key)
-		}
-	}
-	if len(idle) == 0 {
-		return baseKey{}, nil
-	}
-	oldest := slices.MinFunc(idle, func(x, y baseKey) int { return p.bases[x].lastUsed.Compare(p.bases[y].lastUsed) })
-	b := p.bases[oldest]
-	delete(p.bases, oldest)
-	return oldest, b
-}
-
-// deleteBase deletes a base that idleBase has taken out. Snapshots of it keep their blocks.
-func (p *Pool) deleteBase(ctx context.Context, key baseKey, b *base) error {
-	p.mutex.Lock()
-	number, record := p.intentNumber(), b.record
-	p.mutex.Unlock()
-	err := p.registry.committer.commit(ctx, 0,
-		write{bucketIntents, intentKey(number), encodeRecord(intentRecord{Kind: intentDeleteBase, Base: &record})},
-		write{bucketBases, thinIDKey(record.ThinID), nil},
-	)
-	if err != nil {
-		return err
-	}
-	reached(failBaseDeleting)
-	p.mutex.Lock()
-	p.baseBytes -= record.MappedBytes
-	p.mutex.Unlock()
-	if err := p.giveBack(ctx, record.ThinID, record.Size); err != nil {
-		return err
-	}
-	reached(failBaseDeleted)
-	p.registry.committer.ride(write{bucketIntents, intentKey(number), nil})
-	klog.FromContext(ctx).Info("Deleted a base that was not used for long", "pool", p.label.PoolName, "fsType", key.fsType, "size", key.size)
 	return nil
 }

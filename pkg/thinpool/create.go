@@ -6,12 +6,19 @@ import (
 	"fmt"
 	"time"
 
+	"k8s.io/klog/v2"
+
 	"github.com/csi-dm/csi-dm/pkg/devicemapper"
 )
 
 // CreateVolume makes a volume as a snapshot of its base, which it makes first where there is none. It is durable when it
-// returns. Idempotent by name: the same spec again gives the same volume, another spec ErrVolumeExists. A spec without a
-// file system gives an empty volume that reads as zeros.
+// returns. Idempotent by name: the same spec again gives the same volume, also when it has been grown since; another spec
+// ErrVolumeExists. A spec without a file system gives an empty volume that reads as zeros.
+//
+// A spec with a source gives a volume that begins with what the source holds at a moment during the call: all that was
+// written to it before, by a file system that is mounted as well, and if that cannot be said for sure, an error
+// (ErrPoolFull, ErrSyncFailed). The source's I/O waits while the kernel makes the snapshot. Once begun it is done to its end,
+// even if ctx ends first.
 //
 // On an error the volume does not exist for its owner, and a repetition finishes or begins anew.
 func (p *Pool) CreateVolume(ctx context.Context, spec VolumeSpec) (Volume, error) {
@@ -32,23 +39,49 @@ func (p *Pool) createVolume(ctx context.Context, spec VolumeSpec) (Volume, error
 	if err != nil {
 		return Volume{}, err
 	}
-	defer unlock()
+	if spec.Source == "" {
+		defer unlock()
+		return p.createLocked(ctx, spec)
+	}
+	return uninterrupted(ctx, &p.work, snapshotTimeout, func(ctx context.Context) (Volume, error) {
+		defer unlock()
+		return p.createLocked(ctx, spec)
+	})
+}
+
+// createLocked is createVolume with the name's lock held.
+func (p *Pool) createLocked(ctx context.Context, spec VolumeSpec) (Volume, error) {
 	v, err := p.settle(ctx, spec.Name)
 	if err != nil {
 		return Volume{}, err
 	}
+	var held time.Duration
 	if v == nil {
-		if v, err = p.newVolume(ctx, spec); err != nil {
+		if v, held, err = p.newVolume(ctx, spec); err != nil {
 			return Volume{}, err
 		}
 	}
-	if v.record.Size != spec.Size || !v.record.Format.equal(recordOf(spec.Format)) {
-		return Volume{}, fmt.Errorf("%w: it has %d bytes and the format %v", ErrVolumeExists, v.record.Size, v.record.Format)
+	if !v.record.answers(spec) {
+		return Volume{}, fmt.Errorf("%w: it has %d bytes, the format %v and the source %q", ErrVolumeExists, v.record.Size, v.record.Format, v.record.Source)
 	}
 	if v.state == volumeLost {
 		return Volume{}, v.lost()
 	}
-	return v.public(spec.Name), nil
+	made := v.public(spec.Name)
+	made.SourceHeld = held
+	return made, nil
+}
+
+// answers tells whether a volume is what a spec asks for, as it was when it was made.
+func (r volumeRecord) answers(spec VolumeSpec) bool {
+	size := r.CreatedSize
+	if size == 0 {
+		size = r.Size
+	}
+	if spec.Source != "" {
+		return r.Source == spec.Source && (spec.Size == 0 || spec.Size == size) && (spec.Format.Type == "" || spec.Format.Type == r.Format.Type)
+	}
+	return r.Source == "" && spec.Size == size && r.Format.equal(recordOf(spec.Format))
 }
 
 func (v *volume) lost() error {
@@ -69,53 +102,68 @@ func (p *Pool) settle(ctx context.Context, name string) (*volume, error) {
 		if err := p.registry.committer.commit(ctx, 0); err != nil {
 			return nil, err
 		}
-		return nil, p.finishDelete(ctx, name, v)
+		p.leaveDeletion(p.deleted(name, v))
+		return nil, nil
 	}
 	return nil, p.undoCreate(ctx, name, v)
 }
 
-// newVolume makes a volume: intent, act, result.
-func (p *Pool) newVolume(ctx context.Context, spec VolumeSpec) (*volume, error) {
-	format := recordOf(spec.Format)
-	var origin *base
-	if format.Type != "" {
-		var err error
-		if origin, err = p.acquireBase(ctx, format, spec.Size); err != nil {
-			return nil, err
+// act has the kernel make the thin device of a new volume. held is how long the I/O of a source waited for that.
+type act func(ctx context.Context, thin devicemapper.ThinID) (held time.Duration, err error)
+
+// plan says what a new volume's record is and how its thin device comes to be; release is to be called when it is there.
+func (p *Pool) planVolume(ctx context.Context, spec VolumeSpec) (record volumeRecord, do act, release func(), err error) {
+	release = func() {}
+	record = volumeRecord{Size: spec.Size, Format: recordOf(spec.Format)}
+	switch {
+	case spec.Source != "":
+		record, err = p.recordFrom(spec)
+		do = func(ctx context.Context, thin devicemapper.ThinID) (time.Duration, error) {
+			return p.snapshotVolume(ctx, thin, record)
 		}
-		defer p.releaseBase(origin)
+	case record.Format.Type != "":
+		var origin *base
+		if origin, err = p.baseFor(ctx, record.Format, spec.Size); err != nil {
+			break
+		}
+		release = func() { p.releaseBase(origin) }
+		do = func(ctx context.Context, thin devicemapper.ThinID) (time.Duration, error) {
+			return 0, p.snapshotInactive(ctx, thin, devicemapper.ThinID(origin.record.ThinID))
+		}
+	default:
+		do = p.createEmpty
 	}
-	v, next, err := p.admit(ctx, spec)
-	if err != nil {
-		return nil, err
-	}
-	// Intent.
-	err = p.registry.committer.commit(ctx, next, write{bucketIntents, intentKey(v.intent), encodeRecord(intentRecord{Kind: intentCreateVolume, Name: spec.Name, Volume: &v.record})})
-	if err != nil {
-		return nil, errors.Join(err, p.undoCreate(ctx, spec.Name, v))
-	}
-	reached(failCreateIntent)
-	// Act.
-	thin := devicemapper.ThinID(v.record.ThinID)
+	record.Created = time.Now().UTC()
+	return record, do, release, err
+}
+
+func (p *Pool) createEmpty(ctx context.Context, thin devicemapper.ThinID) (time.Duration, error) {
 	p.reload.RLock()
-	if origin != nil {
-		p.snapshots.Add(1)
-		err = p.dm.CreateSnapshot(ctx, p.device, thin, devicemapper.ThinID(origin.record.ThinID))
-	} else {
-		err = p.dm.CreateThin(ctx, p.device, thin)
+	defer p.reload.RUnlock()
+	return 0, p.dm.CreateThin(ctx, p.device, thin)
+}
+
+// newVolume makes a volume: intent, act, result.
+func (p *Pool) newVolume(ctx context.Context, spec VolumeSpec) (*volume, time.Duration, error) {
+	if spec.Source == "" && spec.Format.Type != "" && p.budget() != nil {
+		v, err := p.newFormatted(ctx, spec)
+		return v, 0, err
 	}
-	p.reload.RUnlock()
-	if errors.Is(err, devicemapper.ErrThinExist) {
-		// Not ours, so not ours to delete.
-		p.registry.committer.ride(write{bucketIntents, intentKey(v.intent), nil})
-		p.forget(spec.Name, v)
-		return nil, fmt.Errorf("%w: thin id %d is taken by a device that the registry does not know: %w", ErrPoolDamaged, thin, err)
+	record, do, release, err := p.planVolume(ctx, spec)
+	if err != nil {
+		return nil, 0, err
 	}
+	defer release()
+	v, err := p.admit(ctx, spec.Name, record)
+	if err != nil {
+		return nil, 0, err
+	}
+	held, err := p.makeThin(ctx, spec.Name, v, do)
 	if err == nil {
 		_, err = p.healthy(ctx)
 	}
 	if err != nil {
-		return nil, errors.Join(p.messageFailure(err), p.undoCreate(ctx, spec.Name, v))
+		return nil, 0, errors.Join(p.messageFailure(err), p.undoCreate(ctx, spec.Name, v))
 	}
 	reached(failCreateThin)
 	// Result.
@@ -127,31 +175,74 @@ func (p *Pool) newVolume(ctx context.Context, spec VolumeSpec) (*volume, error) 
 	p.mutex.Lock()
 	v.state, v.intent = volumeReady, 0
 	p.mutex.Unlock()
-	return v, nil
+	return v, held, nil
 }
 
-// admit reserves space, a name, a thin id and an intent's number, all at one moment, or says why it does not.
-func (p *Pool) admit(ctx context.Context, spec VolumeSpec) (v *volume, next uint32, err error) {
+// takenThinIDs is how many thin ids in a row may be taken by devices that the registry does not know.
+const takenThinIDs = 16
+
+// makeThin records the intent and acts. An id that is taken was not ours to give, and the device on it is not ours to delete:
+// the next one is tried.
+func (p *Pool) makeThin(ctx context.Context, name string, v *volume, do act) (held time.Duration, err error) {
+	for range takenThinIDs {
+		p.mutex.Lock()
+		v.thinMade = false
+		if v.record.ThinID, err = p.takeThinID(); err != nil {
+			p.mutex.Unlock()
+			return 0, err
+		}
+		record, next := v.record, p.nextThinID
+		p.mutex.Unlock()
+		intent := intentRecord{Kind: intentCreateVolume, Name: name, Volume: &record}
+		if err := p.registry.committer.commit(ctx, next, write{bucketIntents, intentKey(v.intent), encodeRecord(intent)}); err != nil {
+			return 0, err
+		}
+		reached(failCreateIntent)
+		held, err = do(ctx, devicemapper.ThinID(record.ThinID))
+		if !errors.Is(err, devicemapper.ErrThinExist) {
+			p.mutex.Lock()
+			v.thinMade = true
+			p.mutex.Unlock()
+			return held, err
+		}
+		p.mutex.Lock()
+		p.unknown++
+		p.mutex.Unlock()
+		klog.FromContext(ctx).Error(err, "The pool holds a thin device that the registry does not know", "pool", p.label.PoolName, "thinID", record.ThinID)
+		reached(failCreateTaken)
+	}
+	return 0, fmt.Errorf("%w: %d thin ids in a row are taken by devices that the registry does not know: %w", ErrPoolDamaged, takenThinIDs, err)
+}
+
+// admit reserves space, a name and an intent's number, all at one moment, or says why it does not.
+func (p *Pool) admit(ctx context.Context, name string, record volumeRecord) (*volume, error) {
+	v, err := p.admitOnce(ctx, name, record)
+	if errors.Is(err, ErrNoSpace) && p.giveUpBases(ctx) {
+		v, err = p.admitOnce(ctx, name, record)
+	}
+	return v, err
+}
+
+func (p *Pool) admitOnce(ctx context.Context, name string, record volumeRecord) (*volume, error) {
 	if err := p.registry.committer.room(); err != nil {
-		return nil, 0, err
+		return nil, err
+	}
+	if err := p.lookAtTable(ctx); err != nil {
+		return nil, err
 	}
 	status, err := p.healthy(ctx)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
-	if err := p.fits(status, spec); err != nil {
-		return nil, 0, err
+	if err := p.fits(status, record); err != nil {
+		return nil, err
 	}
-	v = &volume{state: volumeCreating, record: volumeRecord{Size: spec.Size, Format: recordOf(spec.Format), Created: time.Now().UTC()}}
-	if v.record.ThinID, err = p.takeThinID(); err != nil {
-		return nil, 0, err
-	}
-	v.intent = p.intentNumber()
-	p.volumes[spec.Name] = v
-	p.promised += spec.Size
-	return v, p.nextThinID, nil
+	v := &volume{state: volumeCreating, record: record, intent: p.intentNumber()}
+	p.volumes[name] = v
+	p.promised += record.Size
+	return v, nil
 }
 
 // undoCreate takes a creation back that failed, or whose outcome is not known. If it cannot now, the volume stays in the
@@ -159,8 +250,10 @@ func (p *Pool) admit(ctx context.Context, spec VolumeSpec) (v *volume, next uint
 func (p *Pool) undoCreate(ctx context.Context, name string, v *volume) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
-	if err := p.deleteThin(ctx, v.record.ThinID); err != nil {
-		return fmt.Errorf("undo: %w", err)
+	if v.thinMade {
+		if err := p.deleteThin(ctx, v.record.ThinID); err != nil {
+			return fmt.Errorf("undo: %w", err)
+		}
 	}
 	p.registry.committer.ride(write{bucketIntents, intentKey(v.intent), nil})
 	p.forget(name, v)

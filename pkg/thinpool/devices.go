@@ -47,10 +47,14 @@ func (s stack) ensure(ctx context.Context, name devicemapper.Name, uuid devicema
 	return device, true, err
 }
 
+// errNameTaken: a device that does not belong to the pool has a name that the pool needs, or one of the pool's own has just
+// been removed.
+var errNameTaken = errors.New("a device of that name exists and does not belong to the pool")
+
 func (s stack) adopt(ctx context.Context, name devicemapper.Name, uuid devicemapper.UUID, table devicemapper.Table) (devicemapper.Device, error) {
 	info, err := s.dm.Info(ctx, uuid)
 	if errors.Is(err, devicemapper.ErrNotExist) {
-		return devicemapper.Device{}, fmt.Errorf("%w: device %s exists and does not belong to the pool", ErrForeignPool, name)
+		return devicemapper.Device{}, fmt.Errorf("%w: %w: device %s", ErrForeignPool, errNameTaken, name)
 	}
 	if err != nil {
 		return devicemapper.Device{}, err

@@ -25,6 +25,8 @@ var (
 	ErrPoolDamaged = errors.New("pool is damaged")
 	// ErrPoolFailed: the kernel holds the pool read-only or failed, or demands a check of its metadata.
 	ErrPoolFailed = errors.New("pool has failed")
+	// ErrMetadataHeld: somebody outside of csi-dm reads the pool's metadata, which the kernel lets one reader do at a time.
+	ErrMetadataHeld = errors.New("the pool's metadata snapshot is held by somebody else")
 	// ErrPoolClosed: the pool was closed.
 	ErrPoolClosed = errors.New("pool is closed")
 	// ErrNoSpace: the pool has no room for what was asked, or does not admit new volumes.
@@ -43,6 +45,15 @@ var (
 	ErrVolumeNotFound = errors.New("volume not found")
 	// ErrVolumeExists: the pool holds a volume of that name with another size or file system.
 	ErrVolumeExists = errors.New("volume exists and differs")
+	// ErrSourceNotFound: the pool holds no volume of the name that another was to be made from. It matches ErrVolumeNotFound.
+	ErrSourceNotFound = fmt.Errorf("source %w", ErrVolumeNotFound)
+	// ErrSyncFailed: the file system of a snapshot's source, or its device, lost writes, and no snapshot was made.
+	ErrSyncFailed = errors.New("writes to the source of the snapshot were lost")
+	// ErrShrink: a volume is not made smaller.
+	ErrShrink = errors.New("volume is larger")
+	// ErrBaseDamaged: a base does not carry the file system that was made on it: it was exchanged or damaged, while the pool
+	// itself works.
+	ErrBaseDamaged = errors.New("base was exchanged or damaged")
 	// ErrVolumeInUse: the volume's device is open (mounted, usually).
 	ErrVolumeInUse = errors.New("volume is in use")
 )

@@ -22,10 +22,12 @@ const (
 	failBaseDone          failpoint = "base: result riding"
 	failBaseDeleting      failpoint = "base: deletion durable"
 	failBaseDeleted       failpoint = "base: thin device deleted"
+	failFormatDone        failpoint = "format: volume recorded"
 	failCreateIntent      failpoint = "create: intent durable"
 	failCreateThin        failpoint = "create: thin device made"
 	failCreateDone        failpoint = "create: result riding"
 	failCreateTaken       failpoint = "create: thin id taken"
+	failSnapshotWritten   failpoint = "snapshot: source written out"
 	failSnapshotHeld      failpoint = "snapshot: source held"
 	failSnapshotMade      failpoint = "snapshot: made, source held"
 	failSnapshotResumed   failpoint = "snapshot: source resumed"
@@ -47,6 +49,7 @@ const (
 	failRecoverAdopted    failpoint = "recover: devices adopted"
 	failRecoverHeld       failpoint = "recover: metadata snapshot held"
 	failRecoverDeletions  failpoint = "recover: deletions finished that were done"
+	failUsageHeld         failpoint = "usage: metadata snapshot held"
 	failRecoverVolumes    failpoint = "recover: intents of volumes finished"
 )
 
@@ -55,11 +58,13 @@ var failpoints = []failpoint{
 	failMakeLabelled, failMakeRegistryEmpty, failMakeRegistry, failMakeCleared, failMakePool, failMakeOneReady,
 	failTakeMarked, failTakeThin, failTakeMapped, failTakeFormatted, failTakeRegistry,
 	failBaseIntent, failBaseThin, failBaseFormatted, failBaseDone, failBaseDeleting, failBaseDeleted,
+	failFormatDone,
 	failCreateIntent, failCreateThin, failCreateDone, failCreateTaken,
-	failSnapshotHeld, failSnapshotMade, failSnapshotResumed,
+	failSnapshotWritten, failSnapshotHeld, failSnapshotMade, failSnapshotResumed,
 	failGrowDurable, failGrowLoaded, failGrowHeld, failGrowDone,
 	failDeleteInactive, failDeleteIntent, failDeleteLeft, failDeleteActive, failDeleteSlice, failDeleteUnmapped, failDeleteThin, failDeleteDone,
 	failUpgradeLabels, failUpgradeLabelled, failUpgradeDone,
+	failUsageHeld,
 	failRecoverAdopted, failRecoverHeld, failRecoverDeletions, failRecoverVolumes,
 }
 

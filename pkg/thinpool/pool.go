@@ -34,6 +34,10 @@ type Pool struct {
 
 	// names holds back concurrent calls for one volume.
 	names nameLocks
+	// metadataReader holds back all but one reader of the pool's metadata. It guards metadataLeft: a metadata snapshot that is
+	// found held was left by this process or one before.
+	metadataReader nameLocks
+	metadataLeft   bool
 	// reload is held while the thin-pool table is being changed, and for reading by calls that the kernel refuses, or lets
 	// wait, while the pool is suspended for that.
 	reload sync.RWMutex
@@ -52,6 +56,7 @@ type Pool struct {
 	deferred   map[uint32]struct{}  // thin ids whose devices the kernel removes when they are closed
 	unknown    int                  // thin devices in the pool that the registry does not know
 	space      spaceStates
+	unfit      error // why a pool that was handed over takes no volumes, since its owner changed it
 
 	// deletionAdded holds a token when there may be a deletion that nobody is at; pace makes room between their steps.
 	deletionAdded chan struct{}

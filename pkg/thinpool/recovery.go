@@ -2,14 +2,12 @@ package thinpool
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 
 	"k8s.io/klog/v2"
 
-	"github.com/csi-dm/csi-dm/pkg/devicemapper"
 	"github.com/csi-dm/csi-dm/pkg/thinmetadata"
 )
 
@@ -74,60 +72,18 @@ func (p *Pool) intents() int {
 	return n
 }
 
-// adoptThins resumes the pool's thin devices that were left suspended: their I/O hangs until then. Devices of bases were
-// left by a process that died while it made one, and go.
-func (p *Pool) adoptThins(ctx context.Context) error {
-	active, err := p.activeThins(ctx)
-	if err != nil {
+// thinIDs reads the ids of all thin devices from the pool's metadata.
+func (p *Pool) thinIDs(ctx context.Context) (map[uint32]bool, error) {
+	var details []thinmetadata.Details
+	p.metadataLeft = true // by an earlier process, if it is held
+	err := p.withMetadata(ctx, func(held heldMetadata) (err error) {
+		reached(failRecoverHeld)
+		p.snapshots.Store(max(p.snapshots.Load(), int64(held.superblock.Time)))
+		details, err = held.Details(ctx, held.superblock)
 		return err
-	}
-	for _, device := range active {
-		info, err := p.dm.Info(ctx, device)
-		if errors.Is(err, devicemapper.ErrNotExist) {
-			continue
-		}
-		if err == nil && (isBase(device, p.label.PoolID) || !info.LiveTable) {
-			err = p.stack.remove(ctx, device)
-		} else if err == nil && info.Suspended {
-			klog.FromContext(ctx).Info("Resuming a device that was left suspended", "pool", p.label.PoolName, "device", device.Name)
-			err = p.stack.resume(ctx, info)
-		}
-		if err != nil {
-			return fmt.Errorf("adopt device %s: %w", device.Name, err)
-		}
-	}
-	return nil
-}
-
-// thinIDs reads the ids of all thin devices from the pool's metadata, through a metadata snapshot.
-func (p *Pool) thinIDs(ctx context.Context) (_ map[uint32]bool, err error) {
-	if err := p.dm.ReleaseMetadataSnapshot(ctx, p.device); err != nil && !errors.Is(err, devicemapper.ErrNoMetadataSnapshot) {
-		return nil, fmt.Errorf("release a metadata snapshot that was left: %w", err)
-	}
-	if err := p.dm.ReserveMetadataSnapshot(ctx, p.device); err != nil {
-		return nil, err
-	}
-	reached(failRecoverHeld)
-	defer func() {
-		err = errors.Join(err, p.dm.ReleaseMetadataSnapshot(context.WithoutCancel(ctx), p.device))
-	}()
-	status, err := p.healthy(ctx)
+	})
 	if err != nil {
 		return nil, err
-	}
-	device, err := thinmetadata.Open(p.metadataPath)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = device.Close() }()
-	superblock, err := device.ReadSuperblock(uint64(status.HeldMetadataRoot))
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrPoolDamaged, err)
-	}
-	p.snapshots.Store(max(p.snapshots.Load(), int64(superblock.Time)))
-	details, err := device.Details(ctx, superblock)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrPoolDamaged, err)
 	}
 	ids := make(map[uint32]bool, len(details))
 	for _, d := range details {
@@ -142,9 +98,7 @@ func (p *Pool) thinIDs(ctx context.Context) (_ map[uint32]bool, err error) {
 	return ids, nil
 }
 
-// finishIntents finishes or undoes what intents say. One that cannot be finished, because somebody has the device open,
-// keeps its intent and no other volume from being served; the next call for its name, or the next Open, tries again. thins
-// is kept up to date.
+// finishIntents finishes or undoes what intents say. A deletion whose thin device is still there goes on in the background.
 func (p *Pool) finishIntents(ctx context.Context, thins map[uint32]bool) {
 	logger := klog.FromContext(ctx)
 	for thin, d := range p.deletions {

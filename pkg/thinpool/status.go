@@ -47,8 +47,8 @@ type Status struct {
 	// Whether new volumes with a file system are admitted; if not, AdmissionReason says why in one sentence.
 	Admitting       bool
 	AdmissionReason string
-	// What AdmissionReason says, for errors.Is: ErrBelowMinFree, ErrPoolFull, ErrPoolFailed, ErrSnapshotBudget,
-	// ErrThinIDs, ErrRegistryFull; nil where volumes are admitted.
+	// What AdmissionReason says, for errors.Is: ErrBelowMinFree, ErrPoolFull, ErrPoolFailed, ErrThinIDs,
+	// ErrRegistryFull; nil where volumes are admitted.
 	AdmissionError error
 	// What the kernel does now: whether a full pool fails writes at once, and whether discards reach the devices below.
 	ErrorIfNoSpace, DiscardPassdown bool
@@ -94,6 +94,9 @@ func (p *Pool) Status(ctx context.Context) (Status, error) {
 		return Status{}, p.wrap("status", "", err)
 	}
 	deferred := p.deferredRemovals(ctx)
+	if err := p.lookAtTable(ctx); err != nil {
+		return Status{}, p.wrap("status", "", err)
+	}
 	p.mutex.Lock()
 	before := p.space
 	status, now := p.statusOf(kernel), p.space
@@ -136,9 +139,6 @@ func (p *Pool) statusOf(kernel devicemapper.ThinPoolStatus) Status {
 		}
 	}
 	err := p.admitting(kernel)
-	if err == nil {
-		err = p.budget()
-	}
 	if err == nil {
 		err = p.registry.committer.room()
 	}
