@@ -79,6 +79,8 @@ func (j childJob) run() error {
 	switch j.Script {
 	case "life":
 		err = life(ctx, p, say, int64(j.Seed)*mib)
+	case "format":
+		err = formatting(ctx, p, say)
 	case "load":
 		err = load(ctx, p, say, j.Seed)
 	}
@@ -117,6 +119,9 @@ func life(ctx context.Context, p *thinpool.Pool, say func(fact), more int64) err
 		}
 	}
 	if err := doCreate(ctx, p, say, ext4("b", small)); err != nil {
+		return err
+	}
+	if _, err := p.Usage(ctx); err != nil {
 		return err
 	}
 	return pendingNone(ctx, p)
