@@ -7,7 +7,7 @@
 //
 // Open gives a Client. A device is made in three steps, Create, Load and
 // Resume, or in one, Activate. What it maps is a Table of Segments, each with
-// a Target: Linear, Thin, ThinPool, Zero, ErrorTarget, LogWrites, or RawTarget
+// a Target: Linear, Thin, ThinPool, Zero, ErrorTarget, LogWrites, Flakey, Dust, or RawTarget
 // for the rest of them. Its node is Device.Path, /dev/dm-N, which the kernel makes by
 // itself.
 //

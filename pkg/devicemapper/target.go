@@ -16,10 +16,12 @@ const (
 	TypeError     = "error"
 	TypeZero      = "zero"
 	TypeLogWrites = "log-writes"
+	TypeFlakey    = "flakey"
+	TypeDust      = "dust"
 )
 
 // Target is what a segment of a table maps to: Linear, Thin, ThinPool, Zero,
-// ErrorTarget, LogWrites, or RawTarget for all the others.
+// ErrorTarget, LogWrites, Flakey, Dust, or RawTarget for all the others.
 type Target interface {
 	// Type returns the kernel's name of the target.
 	Type() string
@@ -28,7 +30,7 @@ type Target interface {
 }
 
 // RawTarget is any target in the kernel's own words. It serves those that
-// have no type here (delay, flakey, crypt, …), and Client.Table returns it
+// have no type here (delay, crypt, …), and Client.Table returns it
 // for a line of a known target that it cannot read, such as the "Fail" of a
 // thin device whose pool has failed.
 type RawTarget struct {
@@ -66,6 +68,10 @@ func parseTarget(targetType, params string) Target {
 		target, err = ErrorTarget{}, wantFields(params, 0)
 	case TypeLogWrites:
 		target, err = parseLogWrites(params)
+	case TypeFlakey:
+		target, err = parseFlakey(params)
+	case TypeDust:
+		target, err = parseDust(params)
 	default:
 		return RawTarget{TargetType: targetType, Params: params}
 	}
