@@ -31,7 +31,7 @@ func newBench(cache string, diskSize int64) (*bench, error) {
 		diskSize = DefaultDiskSize
 	}
 	result := &bench{}
-	directory, remove, err := newWorkspace(cache)
+	directory, remove, err := NewWorkspace(cache)
 	if err != nil {
 		return result, err
 	}
@@ -42,7 +42,7 @@ func newBench(cache string, diskSize int64) (*bench, error) {
 	diskDirectory := directory
 	var stat syscall.Statfs_t
 	if syscall.Statfs("/dev/shm", &stat) == nil && stat.Type == tmpfsMagic {
-		if diskDirectory, remove, err = newWorkspace("/dev/shm"); err != nil {
+		if diskDirectory, remove, err = NewWorkspace("/dev/shm"); err != nil {
 			return result, err
 		}
 		result.removers = append(result.removers, remove)

@@ -13,9 +13,9 @@ const (
 	lockName        = "lock"
 )
 
-// newWorkspace makes a directory below parent for one run, and removes those of runs that were killed. Its owner holds a
-// lock in it as long as it lives.
-func newWorkspace(parent string) (directory string, remove func() error, err error) {
+// NewWorkspace makes a directory below parent for one run, and removes those of runs that were killed. Its owner holds a
+// lock in it as long as it lives, and calls remove.
+func NewWorkspace(parent string) (directory string, remove func() error, err error) {
 	if err := os.MkdirAll(parent, 0o755); err != nil {
 		return "", nil, err
 	}

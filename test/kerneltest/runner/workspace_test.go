@@ -8,7 +8,7 @@ import (
 
 func TestWorkspace(t *testing.T) {
 	parent := filepath.Join(t.TempDir(), "parent")
-	first, removeFirst, err := newWorkspace(parent)
+	first, removeFirst, err := NewWorkspace(parent)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,7 +22,7 @@ func TestWorkspace(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	second, removeSecond, err := newWorkspace(parent)
+	second, removeSecond, err := NewWorkspace(parent)
 	if err != nil {
 		t.Fatal(err)
 	}
