@@ -38,16 +38,19 @@ type ThinPoolSpec struct {
 // PoolSettings is the part of a ThinPool that a node needs to make and run its pool. The controller copies it into each
 // NodeThinPool, so that a node reads no other object than its own.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.source.devices) == has(oldSelf.source.devices) && (!has(self.source.devices) || self.source.devices == oldSelf.source.devices) && has(self.source.loopback) == has(oldSelf.source.loopback) && (!has(self.source.loopback) || self.source.loopback == oldSelf.source.loopback)",message="source is immutable, all but source.force: it says where volumes that exist live; make another ThinPool for another source"
-// +kubebuilder:validation:XValidation:rule="quantity(self.blockSize).isInteger() && quantity(self.blockSize).compareTo(quantity('64Ki')) >= 0 && quantity(self.blockSize).compareTo(quantity('1Gi')) <= 0 && quantity(self.blockSize).asInteger() % 65536 == 0",message="blockSize must be a multiple of 64Ki from 64Ki to 1Gi"
-// +kubebuilder:validation:XValidation:rule="quantity(self.blockSize).compareTo(quantity(oldSelf.blockSize)) == 0",message="blockSize is immutable: the kernel fixes it when the pool is made"
+// +kubebuilder:validation:XValidation:rule="has(self.source.devices) == has(oldSelf.source.devices) && has(self.source.dataDevice) == has(oldSelf.source.dataDevice) && has(self.source.metadataDevice) == has(oldSelf.source.metadataDevice) && has(self.source.thinPoolDevice) == has(oldSelf.source.thinPoolDevice) && has(self.source.loopback) == has(oldSelf.source.loopback) && (!has(self.source.dataDevice) || self.source.dataDevice == oldSelf.source.dataDevice) && (!has(self.source.metadataDevice) || self.source.metadataDevice == oldSelf.source.metadataDevice) && (!has(self.source.thinPoolDevice) || self.source.thinPoolDevice == oldSelf.source.thinPoolDevice)",message="source is immutable, all but source.force and what makes the pool larger: it says where volumes that exist live; make another ThinPool for another source"
+// +kubebuilder:validation:XValidation:rule="!(has(self.source.devices) && has(oldSelf.source.devices)) || oldSelf.source.devices.all(d, self.source.devices.indexOf(d) == oldSelf.source.devices.indexOf(d))",message="source is immutable: devices can be added at the end of source.devices, and none can be removed or change its place"
+// +kubebuilder:validation:XValidation:rule="!(has(self.source.loopback) && has(oldSelf.source.loopback)) || quantity(self.source.loopback.size).compareTo(quantity(oldSelf.source.loopback.size)) >= 0",message="source.loopback.size cannot shrink"
+// +kubebuilder:validation:XValidation:rule="!has(self.blockSize) || quantity(self.blockSize).isInteger() && quantity(self.blockSize).compareTo(quantity('64Ki')) >= 0 && quantity(self.blockSize).compareTo(quantity('1Gi')) <= 0 && quantity(self.blockSize).asInteger() % 65536 == 0",message="blockSize must be a multiple of 64Ki from 64Ki to 1Gi"
+// +kubebuilder:validation:XValidation:rule="has(self.source.thinPoolDevice) && !(has(self.blockSize) && has(oldSelf.blockSize)) || quantity(has(self.blockSize) ? self.blockSize : '64Ki').compareTo(quantity(has(oldSelf.blockSize) ? oldSelf.blockSize : '64Ki')) == 0",message="blockSize is immutable: the kernel fixes it when the pool is made"
 // +kubebuilder:validation:XValidation:rule="quantity(string(self.overprovision)).compareTo(quantity('1')) >= 0 && quantity(string(self.overprovision)).compareTo(quantity('100')) <= 0",message="overprovision must be from 1 to 100"
 type PoolSettings struct {
-	// What the pool is made of. Apart from force it cannot be changed.
+	// What the pool is made of. It cannot be changed, apart from force and from what makes the pool larger.
 	Source PoolSource `json:"source"`
 
-	// Size of a pool block, the unit of allocation and of copy-on-write: a multiple of 64Ki from 64Ki to 1Gi. It cannot be changed.
-	// +kubebuilder:default="64Ki"
+	// Size of a pool block, the unit of allocation and of copy-on-write: a multiple of 64Ki from 64Ki to 1Gi. It cannot be
+	// changed. Absent: 64Ki, or with source.thinPoolDevice the block size that the pool has. Another one than the pool's is
+	// refused by the node.
 	// +kubebuilder:validation:MaxLength=24
 	// +kubebuilder:validation:Pattern=`^[0-9]+(Ki|Mi|Gi)?$`
 	// +optional
@@ -68,13 +71,14 @@ type PoolSettings struct {
 	Overprovision *resource.Quantity `json:"overprovision,omitempty"`
 
 	// What a writer meets when the pool's data space is full: Error gives ENOSPC at once; Wait queues its writes until space
-	// appears or the kernel's no_space_timeout (60 s) has passed.
+	// appears or the kernel's no_space_timeout (60 s) has passed. With source.thinPoolDevice it is as the pool's owner has set it.
 	// +kubebuilder:default=Error
 	// +kubebuilder:validation:Enum=Error;Wait
 	// +optional
 	WhenFull WhenFull `json:"whenFull,omitempty"`
 
-	// Whether discards reach the devices below: of the blocks of deleted volumes, and those that the volumes' file systems send.
+	// Whether discards reach the devices below: of the blocks of deleted volumes, and those that the volumes' file systems
+	// send. With source.thinPoolDevice it is as the pool's owner has set it.
 	// +kubebuilder:default=true
 	// +optional
 	DiscardOnDelete *bool `json:"discardOnDelete,omitempty"`
@@ -89,10 +93,13 @@ const (
 	WhenFullWait  WhenFull = "Wait"
 )
 
-// PoolSource says what a pool is made of: exactly one of its fields is set.
+// PoolSource says what a pool is made of. Exactly one kind of source is set: devices, dataDevice with metadataDevice,
+// thinPoolDevice, or loopback.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.devices) != has(self.loopback)",message="source: set exactly one of devices and loopback"
-// +kubebuilder:validation:XValidation:rule="!has(self.force) || has(self.devices)",message="source.force goes with source.devices"
+// +kubebuilder:validation:XValidation:rule="[has(self.devices), has(self.dataDevice) || has(self.metadataDevice), has(self.thinPoolDevice), has(self.loopback)].filter(set, set).size() == 1",message="source: set exactly one of devices, dataDevice with metadataDevice, thinPoolDevice, and loopback"
+// +kubebuilder:validation:XValidation:rule="has(self.dataDevice) == has(self.metadataDevice)",message="source.dataDevice and source.metadataDevice go together"
+// +kubebuilder:validation:XValidation:rule="!(has(self.dataDevice) && has(self.metadataDevice)) || self.dataDevice != self.metadataDevice",message="source.dataDevice and source.metadataDevice must be two devices"
+// +kubebuilder:validation:XValidation:rule="!has(self.force) || has(self.devices) || has(self.dataDevice)",message="source.force goes with source.devices, or with source.dataDevice and source.metadataDevice"
 type PoolSource struct {
 	// One or more raw block devices, for exclusive use, as absolute paths below /dev. A path that names the device itself
 	// (/dev/disk/by-id/...) survives renumbering. A device that carries any signature is refused.
@@ -103,6 +110,26 @@ type PoolSource struct {
 	// +listType=set
 	// +optional
 	Devices []string `json:"devices,omitempty"`
+
+	// A raw block device for data, for exclusive use, as an absolute path below /dev; metadataDevice goes with it.
+	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:Pattern=`^/dev/([A-Za-z0-9_+=:@-][A-Za-z0-9_.+=:@-]*/)*[A-Za-z0-9_+=:@-][A-Za-z0-9_.+=:@-]*$`
+	// +optional
+	DataDevice string `json:"dataDevice,omitempty"`
+
+	// A raw block device for the pool's metadata alone, usually a faster one. Half of it is kept as a spare for repairs. The
+	// least that it must have is 49Mi and 128 bytes for each block of data.
+	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:Pattern=`^/dev/([A-Za-z0-9_+=:@-][A-Za-z0-9_.+=:@-]*/)*[A-Za-z0-9_+=:@-][A-Za-z0-9_.+=:@-]*$`
+	// +optional
+	MetadataDevice string `json:"metadataDevice,omitempty"`
+
+	// A thin pool of device mapper that somebody else makes and activates, LVM for example, handed over for exclusive use
+	// (/dev/VG/POOL). It must be unused when it is taken over: no thin volume was ever in it, and it zeroes new blocks.
+	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:Pattern=`^/dev/([A-Za-z0-9_+=:@-][A-Za-z0-9_.+=:@-]*/)*[A-Za-z0-9_+=:@-][A-Za-z0-9_.+=:@-]*$`
+	// +optional
+	ThinPoolDevice string `json:"thinPoolDevice,omitempty"`
 
 	// Signatures that may be removed from the devices, by the name that the refusal gives (for example ext4, LVM2_member).
 	// What they stand for is destroyed.
@@ -119,9 +146,9 @@ type PoolSource struct {
 
 // LoopbackSource puts a pool on a sparse file.
 //
-// +kubebuilder:validation:XValidation:rule="quantity(self.size).compareTo(quantity('256Mi')) >= 0 && quantity(self.size).compareTo(quantity('16Ti')) <= 0",message="source.loopback.size must be from 256Mi to 16Ti"
+// +kubebuilder:validation:XValidation:rule="quantity(self.size).compareTo(quantity('256Mi')) >= 0 && quantity(self.size).compareTo(quantity('16Ti')) <= 0 && quantity(self.size).asInteger() % 1048576 == 0",message="source.loopback.size must be from 256Mi to 16Ti, in whole Mi"
 type LoopbackSource struct {
-	// Size of the file, made sparse: from 256Mi to 16Ti. It lies in the directory that the chart gives the node plugin
+	// Size of the file, made sparse: from 256Mi to 16Ti, in whole Mi. It lies in the directory that the chart gives the node plugin
 	// (node.loopbackDir).
 	// +kubebuilder:default="100Gi"
 	// +kubebuilder:validation:MaxLength=24

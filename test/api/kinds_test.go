@@ -28,6 +28,9 @@ func manifest(t *testing.T, kind, name, spec string) *unstructured.Unstructured 
 
 const devices = "source: {devices: [/dev/sdx]}"
 
+// oneKind is what is said of a source that is none, or two.
+const oneKind = "exactly one of devices, dataDevice with metadataDevice, thinPoolDevice, and loopback"
+
 // TestAcceptedKinds: what is right is accepted, and defaults are filled in.
 func TestAcceptedKinds(t *testing.T) {
 	for _, accepted := range []struct {
@@ -35,7 +38,10 @@ func TestAcceptedKinds(t *testing.T) {
 		want             map[string]any // dotted path below spec to value
 	}{
 		{"ThinPool", "accepted-defaults", "{" + devices + "}", map[string]any{
-			"blockSize": "64Ki", "minFreeSpace": "10%", "overprovision": "1", "whenFull": "Error", "discardOnDelete": true}},
+			"blockSize": nil, "minFreeSpace": "10%", "overprovision": "1", "whenFull": "Error", "discardOnDelete": true}},
+		{"ThinPool", "accepted-separate", "{source: {dataDevice: /dev/disk/by-id/ata-1, metadataDevice: /dev/disk/by-id/nvme-1, force: [gpt]}}", nil},
+		{"ThinPool", "accepted-handed-over", "{source: {thinPoolDevice: /dev/vg/pool}}", map[string]any{"blockSize": nil, "source.thinPoolDevice": "/dev/vg/pool"}},
+		{"ThinPool", "accepted-handed-blocks", "{blockSize: 512Ki, source: {thinPoolDevice: /dev/mapper/vg-pool}}", map[string]any{"blockSize": "512Ki"}},
 		{"ThinPool", "accepted-loopback", "{source: {loopback: {}}}", map[string]any{"source.loopback.size": "100Gi"}},
 		{"ThinPool", "accepted-block-size", "{blockSize: 1Gi, " + devices + "}", map[string]any{"blockSize": "1Gi"}},
 		{"ThinPool", "accepted-block-bytes", `{blockSize: "131072", ` + devices + "}", map[string]any{"blockSize": "131072"}},
@@ -46,7 +52,7 @@ func TestAcceptedKinds(t *testing.T) {
 		{"ThinPool", "accepted-by-id", "{source: {devices: [/dev/disk/by-id/nvme-Samsung_SSD_990.PRO_1TB-part1, /dev/mapper/a+b], force: [ext4, LVM2_member]}}", nil},
 		{"ThinPool", "accepted-selector", "{nodeSelector: {matchLabels: {nowhere: x}, matchExpressions: [{key: a, operator: In, values: [b]}, {key: c, operator: Exists}]}, " + devices + "}", nil},
 		{"ThinPool", strings.Repeat("a", 40), "{" + devices + "}", nil},
-		{"NodeThinPool", "accepted.node-a", "{nodeName: node-a, poolName: accepted, " + devices + "}", map[string]any{"blockSize": "64Ki"}},
+		{"NodeThinPool", "accepted.node-a", "{nodeName: node-a, poolName: accepted, " + devices + "}", map[string]any{"minFreeSpace": "10%"}},
 		{"ThinVolume", "accepted-a1b2c3d4", "{nodeName: nowhere, poolName: accepted, capacity: 10Gi, fsType: ext4}", nil},
 		{"ThinVolume", "accepted-number", "{nodeName: nowhere, poolName: accepted, capacity: 1073741824, fsType: xfs, mkfsOptions: [-i, size=1024]}", nil},
 	} {
@@ -58,7 +64,7 @@ func TestAcceptedKinds(t *testing.T) {
 			t.Cleanup(func() { remove(t, object) })
 			for path, want := range accepted.want {
 				got, _, err := unstructured.NestedFieldNoCopy(object.Object, append([]string{"spec"}, strings.Split(path, ".")...)...)
-				if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
+				if err != nil || fmt.Sprint(got) != fmt.Sprint(want) { // nil: not set
 					t.Errorf("spec.%s is %v (%v), want %v", path, got, err, want)
 				}
 			}
@@ -74,8 +80,20 @@ func TestRefusedKinds(t *testing.T) {
 		words            []string
 	}{
 		{"ThinPool", "no-source", pool("blockSize: 64Ki"), []string{"spec.source", "Required value"}},
-		{"ThinPool", "empty-source", pool("source: {}"), []string{"spec.source", "exactly one of devices and loopback"}},
-		{"ThinPool", "two-sources", pool("source: {devices: [/dev/sdx], loopback: {}}"), []string{"spec.source", "exactly one of devices and loopback"}},
+		{"ThinPool", "empty-source", pool("source: {}"), []string{"spec.source", oneKind}},
+		{"ThinPool", "two-sources", pool("source: {devices: [/dev/sdx], loopback: {}}"), []string{"spec.source", oneKind}},
+		{"ThinPool", "devices-and-separate", pool("source: {devices: [/dev/sdx], dataDevice: /dev/sdy, metadataDevice: /dev/sdz}"), []string{"spec.source", oneKind}},
+		{"ThinPool", "separate-and-handed", pool("source: {dataDevice: /dev/sdy, metadataDevice: /dev/sdz, thinPoolDevice: /dev/vg/pool}"), []string{"spec.source", oneKind}},
+		{"ThinPool", "handed-and-loopback", pool("source: {thinPoolDevice: /dev/vg/pool, loopback: {}}"), []string{"spec.source", oneKind}},
+		{"ThinPool", "data-alone", pool("source: {dataDevice: /dev/sdx}"), []string{"source.dataDevice and source.metadataDevice go together"}},
+		{"ThinPool", "metadata-alone", pool("source: {metadataDevice: /dev/sdx}"), []string{"source.dataDevice and source.metadataDevice go together"}},
+		{"ThinPool", "one-for-both", pool("source: {dataDevice: /dev/sdx, metadataDevice: /dev/sdx}"), []string{"must be two devices"}},
+		{"ThinPool", "data-elsewhere", pool("source: {dataDevice: /etc/passwd, metadataDevice: /dev/sdx}"), []string{"spec.source.dataDevice", "^/dev/"}},
+		{"ThinPool", "metadata-traversal", pool("source: {dataDevice: /dev/sdx, metadataDevice: /dev/../x}"), []string{"spec.source.metadataDevice", "^/dev/"}},
+		{"ThinPool", "handed-name", pool("source: {thinPoolDevice: vg/pool}"), []string{"spec.source.thinPoolDevice", "^/dev/"}},
+		{"ThinPool", "handed-traversal", pool("source: {thinPoolDevice: /dev/mapper/../../x}"), []string{"spec.source.thinPoolDevice", "^/dev/"}},
+		{"ThinPool", "handed-long", pool("source: {thinPoolDevice: /dev/" + strings.Repeat("a", 256) + "}"), []string{"spec.source.thinPoolDevice", "255"}},
+		{"ThinPool", "force-handed", pool("source: {thinPoolDevice: /dev/vg/pool, force: [ext4]}"), []string{"source.force goes with source.devices, or with source.dataDevice"}},
 		{"ThinPool", "no-devices", pool("source: {devices: []}"), []string{"spec.source.devices", "at least 1 items"}},
 		{"ThinPool", "double-device", pool("source: {devices: [/dev/sdx, /dev/sdx]}"), []string{"spec.source.devices[1]", "Duplicate value"}},
 		{"ThinPool", "relative", pool("source: {devices: [sdx]}"), []string{"spec.source.devices[0]", "^/dev/"}},
@@ -88,6 +106,7 @@ func TestRefusedKinds(t *testing.T) {
 		{"ThinPool", "force-name", pool(`source: {devices: [/dev/sdx], force: ["a b"]}`), []string{"spec.source.force[0]"}},
 		{"ThinPool", "loop-small", pool("source: {loopback: {size: 255Mi}}"), []string{"source.loopback.size must be from 256Mi to 16Ti"}},
 		{"ThinPool", "loop-large", pool("source: {loopback: {size: 17Ti}}"), []string{"source.loopback.size must be from 256Mi to 16Ti"}},
+		{"ThinPool", "loop-odd", pool("source: {loopback: {size: '300000000'}}"), []string{"source.loopback.size must be from 256Mi to 16Ti, in whole Mi"}},
 		{"ThinPool", "loop-unit", pool("source: {loopback: {size: 10GB}}"), []string{"spec.source.loopback.size"}},
 		{"ThinPool", "block-odd", pool("blockSize: 100Ki, " + devices), []string{"blockSize must be a multiple of 64Ki from 64Ki to 1Gi"}},
 		{"ThinPool", "block-zero", pool(`blockSize: "0", ` + devices), []string{"blockSize must be a multiple of 64Ki from 64Ki to 1Gi"}},
@@ -154,11 +173,12 @@ func TestImmutableFields(t *testing.T) {
 		words       []string // none: the change is allowed
 	}{
 		{"ThinPool", "{source: {devices: [/dev/sdy]}}", []string{"source is immutable"}},
-		{"ThinPool", "{source: {devices: [/dev/sdx, /dev/sdy]}}", []string{"source is immutable"}},
+		{"ThinPool", "{source: {devices: [/dev/sdy, /dev/sdx]}}", []string{"source is immutable"}},
 		{"ThinPool", "{source: {devices: null, loopback: {}}}", []string{"source is immutable"}},
 		{"ThinPool", "{source: {force: [ext4]}}", nil},
 		{"ThinPool", "{blockSize: 64Ki}", []string{"blockSize is immutable"}},
 		{"ThinPool", `{blockSize: "131072"}`, nil},
+		{"ThinPool", "{blockSize: null}", []string{"blockSize is immutable"}},
 		{"ThinPool", "{overprovision: 3, minFreeSpace: 20%, whenFull: Wait, discardOnDelete: false}", nil},
 		{"NodeThinPool", "{nodeName: node-b}", []string{"nodeName is immutable"}},
 		{"NodeThinPool", "{poolName: other}", []string{"poolName is immutable"}},

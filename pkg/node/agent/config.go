@@ -32,9 +32,12 @@ func (d directories) config(poolName string, settings v1alpha1.PoolSettings) (th
 	if err := volumeid.CheckPool("spec.poolName", poolName); err != nil {
 		return thinpool.Config{}, fmt.Errorf("%w: %w", thinpool.ErrInvalid, err)
 	}
-	blockSize, err := parseBytes("spec.blockSize", settings.BlockSize, defaultBlockSize)
-	if err != nil {
-		return thinpool.Config{}, err
+	var blockSize int64 // that of a pool which is handed over, unless another is asked for
+	var err error
+	if settings.BlockSize != "" || settings.Source.ThinPoolDevice == "" {
+		if blockSize, err = parseBytes("spec.blockSize", settings.BlockSize, defaultBlockSize); err != nil {
+			return thinpool.Config{}, err
+		}
 	}
 	minFree, err := parsePercent("spec.minFreeSpace", settings.MinFreeSpace, defaultMinFree)
 	if err != nil {
@@ -57,8 +60,12 @@ func (d directories) config(poolName string, settings v1alpha1.PoolSettings) (th
 }
 
 func (d directories) source(poolName string, source v1alpha1.PoolSource) (thinpool.Source, error) {
+	mapped := thinpool.Source{
+		Devices: source.Devices, DataDevice: source.DataDevice, MetadataDevice: source.MetadataDevice,
+		ThinPoolDevice: source.ThinPoolDevice, Force: source.Force,
+	}
 	if source.Loopback == nil {
-		return thinpool.Source{Devices: source.Devices, Force: source.Force}, nil
+		return mapped, nil
 	}
 	if d.loopback == "" {
 		return thinpool.Source{}, &thinpool.FieldError{Field: "spec.source.loopback", Value: source.Loopback.Size,
@@ -68,10 +75,8 @@ func (d directories) source(poolName string, source v1alpha1.PoolSource) (thinpo
 	if err != nil {
 		return thinpool.Source{}, err
 	}
-	return thinpool.Source{
-		Devices: source.Devices, Force: source.Force,
-		Loopback: &thinpool.Loopback{Path: filepath.Join(d.loopback, poolName+".img"), Size: size},
-	}, nil
+	mapped.Loopback = &thinpool.Loopback{Path: filepath.Join(d.loopback, poolName+".img"), Size: size}
+	return mapped, nil
 }
 
 func parseBytes(field, text, otherwise string) (int64, error) {
