@@ -49,6 +49,24 @@ func TestStatAndOpen(t *testing.T) {
 	}
 }
 
+func TestByNumber(t *testing.T) {
+	kerneltest.CheckClean(t)
+	disk := kerneltest.Disk(t, 64<<20)
+	described, err := blockdevice.Stat(disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := blockdevice.ByNumber(described.Number)
+	if err != nil || found.Node != disk || found.Number != described.Number || found.Size != 64<<20 {
+		t.Errorf("%+v, %v", found, err)
+	}
+	for _, nowhere := range []blockdevice.Number{{}, {Major: described.Number.Major, Minor: 4000}, {Major: 4095, Minor: 1}} {
+		if found, err := blockdevice.ByNumber(nowhere); !errors.Is(err, blockdevice.ErrNotExist) {
+			t.Errorf("%v: %+v, %v", nowhere, found, err)
+		}
+	}
+}
+
 func TestAttachLoop(t *testing.T) {
 	kerneltest.CheckClean(t)
 	path := filepath.Join(kerneltest.Scratch(t), "loop file")

@@ -24,6 +24,9 @@ type handedPool struct {
 	dataName, metadataName string
 }
 
+// notZeroing is what keeps a pool from holding volumes of tenants that must not see each other's data.
+const notZeroing = "this one has skip_block_zeroing, by which a volume shows what a deleted one held (on LVM: lvchange --zero y)"
+
 const fieldThinPoolDevice = "source.thinPoolDevice"
 
 // openHanded opens a pool that was handed over, and takes it over where it was not yet. On an error what it made is taken
@@ -73,6 +76,26 @@ func (p *Pool) identify(record poolRecord) error {
 	if record.PoolID != p.label.PoolID || record.BlockSectors != p.label.BlockSectors {
 		return fmt.Errorf("%w: the registry is of pool %s with blocks of %d sectors, the pool is %s with %d",
 			ErrPoolDamaged, record.PoolID, record.BlockSectors, p.label.PoolID, p.label.BlockSectors)
+	}
+	return nil
+}
+
+// lookAtTable notices what the owner of a pool that was handed over has changed of it: without zeroing it takes no new
+// volume until that is undone.
+func (p *Pool) lookAtTable(ctx context.Context) error {
+	if p.handed == nil {
+		return nil
+	}
+	table, err := p.dm.Table(ctx, p.device, devicemapper.TableOptions{})
+	if err != nil {
+		return err
+	}
+	target, isPool := table[0].Target.(devicemapper.ThinPool)
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	p.unfit = nil
+	if isPool && target.SkipBlockZeroing {
+		p.unfit = fmt.Errorf("%w: %s: %s: %s", ErrPoolFailed, fieldThinPoolDevice, p.handed.path, notZeroing)
 	}
 	return nil
 }
@@ -165,8 +188,7 @@ func (h *handedPool) suits(config Config) error {
 	case h.status.Mode == devicemapper.PoolModeFailed || h.status.Mode == devicemapper.PoolModeError:
 		return fmt.Errorf("%w: %s: %s: %s", ErrPoolFailed, fieldThinPoolDevice, h.path, failureOf(h.status))
 	case h.target.SkipBlockZeroing:
-		return &FieldError{Field: fieldThinPoolDevice, Value: h.path,
-			Allowed: "a pool that zeroes new blocks; this one has skip_block_zeroing, by which a volume shows what a deleted one held (on LVM: lvchange --zero y)"}
+		return &FieldError{Field: fieldThinPoolDevice, Value: h.path, Allowed: "a pool that zeroes new blocks; " + notZeroing}
 	case config.BlockSize != 0 && config.BlockSize != h.target.BlockSectors.Bytes():
 		return fmt.Errorf("%w: blockSize is %d, the pool %s has %d; leave it out to take the pool's", ErrSourceChanged, config.BlockSize, h.path, h.target.BlockSectors.Bytes())
 	}

@@ -360,3 +360,70 @@ func fillerTable(t testing.TB, owned *plainPool) devicemapper.Table {
 	}
 	return devicemapper.Table{{Length: devicemapper.SectorsOf(256 * mib), Target: devicemapper.Thin{Pool: owned.device.Number, ID: 1000}}}
 }
+
+// TestAdoptNoticesZeroing: an owner who switches zeroing off gets no new tenants, and those who are there stay.
+func TestAdoptNoticesZeroing(t *testing.T) {
+	kerneltest.CheckClean(t)
+	dm, ctx := client(t), testContext(t)
+	owned := newPlainPool(t, dm, gib, nil)
+	pool := get(thinpool.Open(ctx, dm, owned.config()))(t)
+	create(t, pool, ext4("v", 64*mib))
+	setTable(t, owned, "skip_block_zeroing")
+	_, err := pool.CreateVolume(ctx, raw("w", mib))
+	refused(t, err, thinpool.ErrPoolFailed, "source.thinPoolDevice", "skip_block_zeroing")
+	if status := get(pool.Status(ctx))(t); status.Admitting || !strings.Contains(status.AdmissionReason, "skip_block_zeroing") || status.Volumes != 1 {
+		t.Errorf("%+v", status)
+	}
+	mounted(t, activate(t, pool, "v"), filesystem.Ext4, func(string) {})
+	deactivate(t, pool, "v")
+	setTable(t, owned)
+	create(t, pool, raw("w", mib))
+	owned.finishOnPool(t, pool)
+}
+
+// TestTakeOverKilled kills the process at every failpoint of taking a pool over and opens the pool again.
+func TestTakeOverKilled(t *testing.T) {
+	visited := 0
+	for _, name := range thinpool.Failpoints() {
+		if !strings.HasPrefix(name, "take over:") {
+			continue
+		}
+		visited++
+		t.Run(strings.ReplaceAll(name, " ", "-"), func(t *testing.T) {
+			kerneltest.CheckClean(t)
+			dm := client(t)
+			owned := newPlainPool(t, dm, gib, nil)
+			result := runChild(t, childJob{Config: owned.config(), Script: "life", Failpoint: name}, outcome{}, 0)
+			if !result.killed {
+				t.Fatalf("the child did not come to %q", name)
+			}
+			if id := owned.status(t).TransactionID; id != transactionTaking {
+				t.Errorf("the transaction id is %d", id)
+			}
+			recovered(t, dm, owned.config(), result)
+			if id := owned.status(t).TransactionID; id != transactionTaken {
+				t.Errorf("the transaction id is %d", id)
+			}
+		})
+	}
+	if visited == 0 {
+		t.Error("there is no such failpoint")
+	}
+}
+
+// TestAdoptKilled kills the process at work on such a pool.
+func TestAdoptKilled(t *testing.T) {
+	kerneltest.CheckClean(t)
+	dm := client(t)
+	owned := newPlainPool(t, dm, gib, nil)
+	config := owned.config()
+	for i, name := range []string{"create: thin device made", "delete: intent durable", "recover: metadata snapshot held"} {
+		result := runChild(t, childJob{Config: config, Script: "life", Failpoint: name, Seed: uint64(i)}, outcome{}, 0)
+		if !result.killed {
+			t.Fatalf("the child did not come to %q", name)
+		}
+		recovered(t, dm, config, result)
+		emptied(t, dm, config)
+	}
+	open(t, dm, config)
+}
