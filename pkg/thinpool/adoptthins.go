@@ -14,7 +14,7 @@ import (
 // resumed, as their I/O hangs until then, and those that it left shorter than their records are grown. What the engine itself
 // used for a moment goes, as does what is deleted, at the latest when whoever has it open closes it.
 func (p *Pool) adoptThins(ctx context.Context) error {
-	active, err := p.activeThins(ctx)
+	active, err := p.stack.activeThins(ctx)
 	if err != nil {
 		return err
 	}

@@ -71,6 +71,9 @@ func (j childJob) run() error {
 	if err != nil {
 		return err
 	}
+	if j.Script == "repair" {
+		return j.repair(ctx, dm)
+	}
 	p, err := thinpool.Open(ctx, dm, j.Config)
 	if err != nil {
 		return err

@@ -30,6 +30,11 @@
 // base.go makes and evicts the formatted thin devices that volumes are snapshots of. admission.go decides who fits, by the
 // same function (package headroom) by which the cluster publishes capacity.
 //
+// What is done when something is broken. check.go examines a pool that is open (check_open.go) or not: its metadata
+// (check_metadata.go), its registry (check_registry.go, registrypages.go). repair.go does what the examination asks for, and
+// repair_metadata.go has metadata and spare change places. lock.go keeps all of this, and every Open, from each other, in the
+// whole kernel; maintenance.go holds a pool that is not open; tool.go runs the programs.
+//
 // # Intent, act, result
 //
 // The kernel's metadata and the registry cannot be changed together, so an operation is three steps. The intent, a record

@@ -27,6 +27,10 @@ var (
 	ErrPoolFailed = errors.New("pool has failed")
 	// ErrMetadataHeld: somebody outside of csi-dm reads the pool's metadata, which the kernel lets one reader do at a time.
 	ErrMetadataHeld = errors.New("the pool's metadata snapshot is held by somebody else")
+	// ErrNotApproved: a repair would do something that it was not told to do; nothing was changed.
+	ErrNotApproved = errors.New("repair needs a step that was not agreed to")
+	// ErrNotOwned: the pool is somebody else's, who checks and repairs it.
+	ErrNotOwned = errors.New("pool is its owner's to check and repair")
 	// ErrPoolClosed: the pool was closed.
 	ErrPoolClosed = errors.New("pool is closed")
 	// ErrNoSpace: the pool has no room for what was asked, or does not admit new volumes.

@@ -58,6 +58,17 @@ func open(ctx context.Context, dm *devicemapper.Client, config Config) (_ *Pool,
 	}
 	p.label = devices[0].label
 	p.stack = stack{dm, p.label.PoolID}
+	if p.lock, err = p.stack.lock(ctx, devices); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.lock.giveUp(ctx))
+		}
+	}()
+	if err := p.stack.removeRepairParts(ctx); err != nil {
+		return nil, err
+	}
 	for _, device := range devices {
 		p.paths = append(p.paths, device.Path)
 	}

@@ -25,6 +25,7 @@ type Pool struct {
 	metadataPath string
 	handed       *handedPool // what was handed over; nil for a pool that csi-dm divides itself
 	registry     *registry
+	lock         *poolLock // nil: a pool that was handed over has none
 	versions     versions
 
 	// life ends when the pool is closed; background work runs under it and is counted by work, as are calls.
@@ -151,22 +152,32 @@ func (v *volume) public(name string) Volume {
 // what is not yet, and releases the registry. The pool's kernel devices stay, so that mounted volumes live on; Open adopts
 // them. Later calls get ErrPoolClosed; a second Close does nothing.
 func (p *Pool) Close() error {
-	p.mutex.Lock()
-	if p.closed {
-		p.mutex.Unlock()
+	if !p.beginClose() {
 		return nil
 	}
+	return p.wrap("close", "", errors.Join(p.endClose(), p.lock.close()))
+}
+
+// beginClose refuses later calls and tells whether it was the first to do so, who must call endClose.
+func (p *Pool) beginClose() bool {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	first := !p.closed
 	p.closed = true
-	p.mutex.Unlock()
+	return first
+}
+
+// endClose waits for what is under way and gives everything back but the pool's lock.
+func (p *Pool) endClose() error {
 	p.end()
 	p.work.Wait()
-	return p.wrap("close", "", p.registry.close())
+	return p.registry.close()
 }
 
 // Shutdown closes the pool and removes its kernel devices. It fails with ErrVolumeInUse, and the pool stays open, while a
 // volume is active. A pool that was handed over stays as it is.
 func (p *Pool) Shutdown(ctx context.Context) error {
-	active, err := p.activeThins(ctx)
+	active, err := p.stack.activeThins(ctx)
 	if err != nil {
 		return p.wrap("shut down", "", err)
 	}
@@ -175,26 +186,28 @@ func (p *Pool) Shutdown(ctx context.Context) error {
 	if len(active) > 0 {
 		return p.wrap("shut down", "", fmt.Errorf("%w: %s and %d more devices are active", ErrVolumeInUse, active[0].Name, len(active)-1))
 	}
-	if err := p.Close(); err != nil {
-		return err
+	var closeErr error // what the registry misses of its last commit its intents say; the devices go nevertheless
+	if p.beginClose() {
+		closeErr = p.endClose()
 	}
 	if p.handed != nil {
-		return p.wrap("shut down", "", p.stack.remove(ctx, registryThinUUID(p.device.Number)))
+		return p.wrap("shut down", "", errors.Join(closeErr, p.stack.remove(ctx, registryThinUUID(p.device.Number))))
 	}
-	return p.wrap("shut down", "", p.stack.removeParts(ctx))
+	// Nobody else may take the pool while its devices go.
+	return p.wrap("shut down", "", errors.Join(closeErr, p.stack.removeParts(ctx), p.lock.remove(ctx)))
 }
 
 // activeThins lists the kernel devices of the pool's thin devices.
-func (p *Pool) activeThins(ctx context.Context) ([]devicemapper.Device, error) {
-	all, err := p.dm.List(ctx)
+func (s stack) activeThins(ctx context.Context) ([]devicemapper.Device, error) {
+	all, err := s.dm.List(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var active []devicemapper.Device
 	for _, listed := range all {
 		uuid := listed.UUID
-		if !listed.UUIDKnown && strings.HasPrefix(string(listed.Name), p.label.PoolID.prefix()) {
-			info, err := p.dm.Info(ctx, listed.Name)
+		if !listed.UUIDKnown && strings.HasPrefix(string(listed.Name), s.id.prefix()) {
+			info, err := s.dm.Info(ctx, listed.Name)
 			if errors.Is(err, devicemapper.ErrNotExist) {
 				continue
 			}
@@ -203,7 +216,7 @@ func (p *Pool) activeThins(ctx context.Context) ([]devicemapper.Device, error) {
 			}
 			uuid = info.UUID
 		}
-		if strings.HasPrefix(string(uuid), p.label.PoolID.thinUUIDPrefix()) {
+		if strings.HasPrefix(string(uuid), s.id.thinUUIDPrefix()) {
 			listed.UUID = uuid
 			active = append(active, listed.Device)
 		}

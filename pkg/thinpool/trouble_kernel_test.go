@@ -22,11 +22,16 @@ const metadataAt = 65 * mib
 // changeSuperblock changes the metadata's superblock of a pool that is not active, and makes its checksum right.
 func changeSuperblock(t testing.TB, disk string, change func(block []byte)) {
 	t.Helper()
-	block := overwrite(t, disk, metadataAt, make([]byte, 4096))
+	changeSuperblockAt(t, disk, metadataAt, change)
+}
+
+func changeSuperblockAt(t testing.TB, disk string, at int64, change func(block []byte)) {
+	t.Helper()
+	block := overwrite(t, disk, at, make([]byte, 4096))
 	change(block)
 	sum := ^crc32.Checksum(block[4:], crc32.MakeTable(crc32.Castagnoli)) ^ 160774
 	binary.LittleEndian.PutUint32(block, sum)
-	overwrite(t, disk, metadataAt, block)
+	overwrite(t, disk, at, block)
 }
 
 // TestNeedsCheck: a pool whose metadata the kernel wants to have checked opens, says so and lets its volumes be read; it
@@ -75,40 +80,6 @@ func TestNeedsCheck(t *testing.T) {
 		t.Errorf("%+v", status)
 	}
 	create(t, p, ext4("v", 64*mib))
-}
-
-// TestSnapshotBudget: a pool that has made nearly all the snapshots of its life refuses the next one before the kernel's
-// counter wraps, and still makes volumes without a base.
-func TestSnapshotBudget(t *testing.T) {
-	kerneltest.CheckClean(t)
-	dm, ctx, disk := client(t), testContext(t), kerneltest.Disk(t, gib)
-	config := configOn(disk)
-	p := open(t, dm, config)
-	create(t, p, ext4("early", 32*mib))
-	early := get(p.Status(ctx))(t).SnapshotBudget
-	if err := p.Shutdown(ctx); err != nil {
-		t.Fatal(err)
-	}
-	changeSuperblock(t, disk, func(block []byte) { binary.LittleEndian.PutUint32(block[44:], 1<<24-1-1024-2) })
-	p = open(t, dm, config)
-	if left := get(p.Status(ctx))(t).SnapshotBudget; left != 2 || early < 1<<23 {
-		t.Errorf("%d snapshots are left, %d were before", left, early)
-	}
-	create(t, p, ext4("last-but-one", 32*mib))
-	create(t, p, ext4("last", 32*mib))
-	_, err := p.CreateVolume(ctx, ext4("one-more", 32*mib))
-	refused(t, err, thinpool.ErrSnapshotBudget)
-	if status := get(p.Status(ctx))(t); status.Admitting || status.AdmissionReason == "" {
-		t.Errorf("a pool without snapshots left admits volumes: %+v", status)
-	}
-	create(t, p, raw("without-base", 32*mib))
-	if err := p.Shutdown(ctx); err != nil {
-		t.Fatal(err)
-	}
-	p = open(t, dm, config)
-	if left := get(p.Status(ctx))(t).SnapshotBudget; left != 0 {
-		t.Errorf("%d snapshots are left after opening again", left)
-	}
 }
 
 // TestLeftSuspended: an agent that died between suspend and resume left a volume's and the pool's I/O hanging. Opening

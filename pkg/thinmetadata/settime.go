@@ -1,0 +1,34 @@
+package thinmetadata
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// SetTime changes the Time of the superblock of metadata that no pool has active, durably. It is for metadata that was
+// rebuilt without its old superblock: the time must not fall behind one that a device or a mapping carries.
+func SetTime(path string, time uint32) (err error) {
+	file, err := os.OpenFile(path, os.O_RDWR|unix.O_DIRECT|unix.O_EXCL, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	memory := newBatch(1)
+	if err := (&Device{ReaderAt: file}).read(0, memory); err != nil {
+		return err
+	}
+	block := &memory[0]
+	if _, err := parseSuperblock(block, 0); err != nil {
+		return err
+	}
+	binary.LittleEndian.PutUint32(block[fieldTime:], time)
+	binary.LittleEndian.PutUint32(block[:], checksum(block, superblockSalt))
+	if _, err := file.WriteAt(block[:], 0); err != nil {
+		return fmt.Errorf("write superblock: %w", err)
+	}
+	return file.Sync()
+}
