@@ -22,7 +22,7 @@ func (pool) Status(context.Context) (thinpool.Status, error) {
 		PoolID: "0123", DeviceName: "csi-dm-fast-pool", BlockSize: 64 << 10, Mode: thinpool.ModeReadWrite,
 		Data: thinpool.Space{Total: 100 << 30, Used: 1 << 30}, Metadata: thinpool.Space{Total: 64 << 20, Used: 1 << 20},
 		BaseBytes: 8 << 20, PromisedBytes: 3 << 30, Volumes: 2, SnapshotBudget: 12345, PendingDeletions: 4, LostVolumes: 5, UnknownThinDevices: 6,
-		AdmissionReason: "only 5% are free", Devices: []string{"/dev/vdb", "/dev/vdc"}, DeviceMapperVersion: "4.47.0", ThinPoolVersion: "1.22.0",
+		AdmissionReason: "only 5% are free", Devices: []string{"/dev/vdb", "/dev/vdc"}, DataDevices: []string{"/dev/vdb", "/dev/vdc"}, MetadataDevice: "/dev/vdb", DeviceMapperVersion: "4.47.0", ThinPoolVersion: "1.22.0",
 	}, nil
 }
 

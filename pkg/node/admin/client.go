@@ -25,7 +25,6 @@ type Client struct {
 // NewClient makes a client of the agent at a socket.
 func NewClient(socket string) *Client {
 	return &Client{socket: socket, http: &http.Client{
-		Timeout: requestLimit,
 		Transport: &http.Transport{
 			DisableKeepAlives: true,
 			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -38,18 +37,20 @@ func NewClient(socket string) *Client {
 // Pools gives all pools of the node; ErrNotRunning if there is no agent.
 func (c *Client) Pools(ctx context.Context) ([]PoolInfo, error) {
 	var infos []PoolInfo
-	err := c.get(ctx, poolsPath, &infos)
+	err := c.get(ctx, poolsPath, requestLimit, &infos)
 	return infos, err
 }
 
 // Volumes gives the volumes of all open pools; ErrNotRunning if there is no agent.
 func (c *Client) Volumes(ctx context.Context) ([]VolumeInfo, error) {
 	var infos []VolumeInfo
-	err := c.get(ctx, volumesPath, &infos)
+	err := c.get(ctx, volumesPath, requestLimit, &infos)
 	return infos, err
 }
 
-func (c *Client) get(ctx context.Context, path string, into any) error {
+func (c *Client) get(ctx context.Context, path string, limit time.Duration, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	// The host in the address means nothing on a unix socket.
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://agent"+path, nil)
 	if err != nil {

@@ -32,6 +32,9 @@ func Listen(ctx context.Context, socket string, set *pools.Set) (*Server, error)
 	mux.HandleFunc("GET "+volumesPath, func(w http.ResponseWriter, r *http.Request) {
 		answer(r.Context(), w, Volumes(set))
 	})
+	mux.HandleFunc("GET "+usagePath, func(w http.ResponseWriter, r *http.Request) {
+		answer(r.Context(), w, Usages(r.Context(), set))
+	})
 	return &Server{socket: listener, http: &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}}, nil
 }
 

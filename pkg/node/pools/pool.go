@@ -10,12 +10,14 @@ import (
 // Pool is what the node needs of an open pool. *thinpool.Pool is one.
 type Pool interface {
 	CreateVolume(ctx context.Context, spec thinpool.VolumeSpec) (thinpool.Volume, error)
+	GrowVolume(ctx context.Context, name string, size int64) (thinpool.Volume, error)
 	DeleteVolume(ctx context.Context, name string) error
 	Activate(ctx context.Context, name string) (device string, err error)
 	Deactivate(ctx context.Context, name string) error
 	Volume(name string) (thinpool.Volume, error)
 	Volumes() []thinpool.Volume
 	Status(ctx context.Context) (thinpool.Status, error)
+	Usage(ctx context.Context) (thinpool.PoolUsage, error)
 	Watch(ctx context.Context, interval time.Duration, notify func()) error
 	Reconfigure(ctx context.Context, config thinpool.Config) error
 	Close() error
