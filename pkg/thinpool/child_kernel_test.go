@@ -84,6 +84,10 @@ func (j childJob) run() error {
 		err = life(ctx, p, say, int64(j.Seed)*mib)
 	case "format":
 		err = formatting(ctx, p, say)
+	case "grow":
+		err = growing(ctx, p)
+	case "snapshot":
+		_, err = p.CreateVolume(ctx, thinpool.VolumeSpec{Name: "snapshot", Source: "source"})
 	case "load":
 		err = load(ctx, p, say, j.Seed)
 	}

@@ -16,6 +16,9 @@ import (
 // somebody else has frozen it.
 const freezeTimeout = 5 * time.Second
 
+// errFreeze: a file system failed to write out what a freeze takes.
+var errFreeze = errors.New("the file system could not be frozen")
+
 // hold holds a device's I/O back while act runs, with its file system frozen: all that was written before is on the device
 // then, and consistent. It is released whatever act returns, and whether or not ctx has ended. held is how long writers had
 // to wait at most.
@@ -40,8 +43,11 @@ func (p *Pool) freeze(ctx context.Context, device devicemapper.Device) (began ti
 	for delay := time.Millisecond; ; delay = min(2*delay, 50*time.Millisecond) {
 		began = time.Now()
 		err = p.dm.Suspend(ctx, device, options)
-		if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EBUSY) {
+		if err == nil || errors.Is(err, devicemapper.ErrNotExist) || ctx.Err() != nil {
 			return began, err
+		}
+		if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EBUSY) {
+			return began, fmt.Errorf("%w: %w", errFreeze, err)
 		}
 		info, infoErr := p.dm.Info(ctx, device)
 		if infoErr != nil {

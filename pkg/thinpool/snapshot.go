@@ -144,6 +144,11 @@ func (p *Pool) snapshotActive(ctx context.Context, device devicemapper.Device, t
 		return nil
 	})
 	reached(failSnapshotResumed)
+	if errors.Is(err, errFreeze) {
+		// The file system could not be brought to a state that needs no recovery.
+		_, state := p.writable(ctx)
+		err = errors.Join(fmt.Errorf("%w: %w", ErrSyncFailed, err), state)
+	}
 	if err != nil {
 		return held, err
 	}

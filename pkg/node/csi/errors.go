@@ -49,6 +49,8 @@ var codeOf = []struct {
 	{thinpool.ErrVolumeExists, codes.AlreadyExists},
 	{errDiffers, codes.AlreadyExists},
 
+	{thinpool.ErrShrink, codes.OutOfRange},
+
 	{thinpool.ErrVolumeInUse, codes.FailedPrecondition},
 	{errNotStaged, codes.FailedPrecondition},
 	{errNoDirectory, codes.FailedPrecondition},
@@ -63,6 +65,7 @@ var codeOf = []struct {
 
 	{thinpool.ErrNoSpace, codes.ResourceExhausted},
 	{thinpool.ErrSnapshotBudget, codes.ResourceExhausted},
+	{thinpool.ErrThinIDs, codes.ResourceExhausted},
 	{thinpool.ErrRegistryFull, codes.ResourceExhausted},
 }
 

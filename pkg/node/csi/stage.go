@@ -10,6 +10,7 @@ import (
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"k8s.io/klog/v2"
 
+	"github.com/csi-dm/csi-dm/pkg/blockdevice"
 	"github.com/csi-dm/csi-dm/pkg/filesystem"
 	"github.com/csi-dm/csi-dm/pkg/node/pools"
 	"github.com/csi-dm/csi-dm/pkg/thinpool"
@@ -106,7 +107,8 @@ func mountedHere(point filesystem.MountPoint, device string) error {
 	return nil
 }
 
-// mount looks at the superblock, repairs what asks for it, and mounts. It never formats.
+// mount looks at the superblock, repairs what asks for it, and mounts, growing a file system that is smaller than its device.
+// It never formats.
 func (n *Node) mount(ctx context.Context, device string, t filesystem.Type, options filesystem.MountOptions, target *os.File) error {
 	superblock, err := readSuperblock(device)
 	if errors.Is(err, filesystem.ErrNoFileSystem) {
@@ -117,6 +119,14 @@ func (n *Node) mount(ctx context.Context, device string, t filesystem.Type, opti
 	}
 	if superblock.Type != t {
 		return fmt.Errorf("%w: made as %s, found on %s: %s; nothing was changed", errNotFormatted, t, device, superblock.Type)
+	}
+	described, err := blockdevice.Stat(device)
+	if err != nil {
+		return err
+	}
+	if superblock.Smaller(described.Size) {
+		klog.FromContext(ctx).Info("Growing a file system to the size of its device", "device", device, "fileSystemBytes", superblock.Size, "deviceBytes", described.Size)
+		options = options.Growing()
 	}
 	if superblock.Errors {
 		klog.FromContext(ctx).Info("File system carries the mark of an error, checking it", "device", device)
