@@ -28,7 +28,7 @@ func (s Superblock) Smaller(size int64) bool { return size-s.Size >= growthUnit 
 func Grow(directory *os.File, device string) error {
 	kept, err := keptOptions(device)
 	if err == nil {
-		err = grow(int(directory.Fd()), device, kept)
+		_, err = grow(int(directory.Fd()), device, kept)
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %s on %s: %w", ErrGrow, directory.Name(), device, err)
@@ -36,20 +36,21 @@ func Grow(directory *os.File, device string) error {
 	return nil
 }
 
-// growDetached grows what is mounted and not attached to a directory yet, and then makes the mount what its options say.
-func growDetached(mount int, device string, options MountOptions) error {
+// growDetached grows what is mounted and not attached to a directory yet, and then makes the mount what its options say. It
+// reports whether there was something to grow.
+func growDetached(mount int, device string, options MountOptions) (grown bool, err error) {
 	var kept []mountParameter
 	if slices.Contains(options.parameters, lazytime) {
 		kept = append(kept, lazytime)
 	}
-	if err := grow(mount, device, kept); err != nil {
-		return fmt.Errorf("%w: %w", ErrGrow, err)
+	if grown, err = grow(mount, device, kept); err != nil {
+		return false, fmt.Errorf("%w: %w", ErrGrow, err)
 	}
 	if options.attributes&unix.MOUNT_ATTR_RDONLY == 0 {
-		return nil
+		return grown, nil
 	}
 	readOnly := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
-	return os.NewSyscallError("mount_setattr", unix.MountSetattr(mount, "", unix.AT_EMPTY_PATH, &readOnly))
+	return grown, os.NewSyscallError("mount_setattr", unix.MountSetattr(mount, "", unix.AT_EMPTY_PATH, &readOnly))
 }
 
 // lazytime is the option that ext4 takes for withdrawn when another one is changed without it.
@@ -69,38 +70,39 @@ func keptOptions(device string) ([]mountParameter, error) {
 	return nil, err
 }
 
-// grow grows the file system whose root a descriptor leads to. kept are options that a change of another one would reset.
-func grow(mount int, device string, kept []mountParameter) error {
+// grow grows the file system whose root a descriptor leads to, and reports whether there was something to grow. kept are
+// options that a change of another one would reset.
+func grow(mount int, device string, kept []mountParameter) (grown bool, err error) {
 	file, err := os.Open(device)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer func() { _ = file.Close() }()
 	size, err := unix.IoctlGetInt(int(file.Fd()), unix.BLKGETSIZE64)
 	if err != nil {
-		return &os.PathError{Op: "BLKGETSIZE64", Path: device, Err: err}
+		return false, &os.PathError{Op: "BLKGETSIZE64", Path: device, Err: err}
 	}
 	root, err := openRoot(mount)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer func() { _ = root.Close() }()
 	var fs unix.Statfs_t
 	if err := unix.Fstatfs(int(root.Fd()), &fs); err != nil {
-		return os.NewSyscallError("statfs", err)
+		return false, os.NewSyscallError("statfs", err)
 	}
 	switch fs.Type {
 	case unix.EXT4_SUPER_MAGIC:
 		// The kernel's buffer of the superblock is the device's own cache: what is read is what is mounted.
 		superblock, err := ReadSuperblock(file)
 		if err != nil {
-			return err
+			return false, err
 		}
-		return growExt4(mount, root, superblock, int64(size), kept)
+		return superblock.Smaller(int64(size)), growExt4(mount, root, superblock, int64(size), kept)
 	case unix.XFS_SUPER_MAGIC:
 		return growXFS(root, int64(size))
 	}
-	return fmt.Errorf("%w: magic %#x", ErrNoFileSystem, fs.Type)
+	return false, fmt.Errorf("%w: magic %#x", ErrNoFileSystem, fs.Type)
 }
 
 // openRoot opens the directory of a descriptor for ioctls, which one with O_PATH does not take.

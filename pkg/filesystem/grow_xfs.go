@@ -29,18 +29,18 @@ type xfsGeometry struct {
 
 // growXFS grows an xfs. The kernel adds allocation groups of the size that there is, and leaves out a last one that would be
 // below its minimum.
-func growXFS(root *os.File, size int64) error {
+func growXFS(root *os.File, size int64) (grown bool, err error) {
 	var geometry xfsGeometry
 	if err := ioctl(root, xfsFSGeometryV1, "XFS_IOC_FSGEOMETRY_V1", unsafe.Pointer(&geometry)); err != nil {
-		return err
+		return false, err
 	}
 	present := Superblock{Type: XFS, Size: int64(geometry.dataBlocks) * int64(geometry.blockSize)}
 	switch {
 	case size < present.Size-growthUnit:
-		return shrinks(present.Size, size)
+		return false, shrinks(present.Size, size)
 	case !present.Smaller(size):
-		return nil
+		return false, nil
 	}
 	growth := xfsGrowth{newBlocks: uint64(size) / uint64(geometry.blockSize), inodesPercent: geometry.inodesPercent}
-	return ioctl(root, xfsGrowFSData, "XFS_IOC_FSGROWFSDATA", unsafe.Pointer(&growth))
+	return true, ioctl(root, xfsGrowFSData, "XFS_IOC_FSGROWFSDATA", unsafe.Pointer(&growth))
 }

@@ -17,12 +17,22 @@ var fixedParameters = map[Type]mountParameter{
 // that nothing put in its place meanwhile is mounted over. It takes the mount API of Linux 5.2, where each option is handed
 // over by itself and no comma can add another. Errors are a *MountError; for damage see [Damaged].
 func Mount(device string, t Type, options MountOptions, target *os.File) error {
-	fail := func(op string, context int, err error) error {
+	grown, err := mount(device, t, options, target)
+	if grown {
+		options.grow = false
+		_, err = mount(device, t, options, target)
+	}
+	return err
+}
+
+// mount mounts the file system, or, where it has grown and must be unmounted before anybody uses it, says so and mounts nothing.
+func mount(device string, t Type, options MountOptions, target *os.File) (grown bool, err error) {
+	fail := func(op string, context int, err error) (bool, error) {
 		e := &MountError{Op: op, Device: device, Target: target.Name(), Err: err}
 		if context >= 0 {
 			e.Messages = contextMessages(context)
 		}
-		return e
+		return false, e
 	}
 	context, err := unix.Fsopen(string(t), unix.FSOPEN_CLOEXEC)
 	if err != nil {
@@ -44,20 +54,26 @@ func Mount(device string, t Type, options MountOptions, target *os.File) error {
 	if options.grow {
 		attributes &^= unix.MOUNT_ATTR_RDONLY // until it has grown
 	}
-	mount, err := unix.Fsmount(context, unix.FSMOUNT_CLOEXEC, attributes)
+	detached, err := unix.Fsmount(context, unix.FSMOUNT_CLOEXEC, attributes)
 	if err != nil {
 		return fail("fsmount", context, err)
 	}
-	defer func() { _ = unix.Close(mount) }()
+	defer func() { _ = unix.Close(detached) }()
 	if options.grow {
-		if err := growDetached(mount, device, options); err != nil {
+		grown, err := growDetached(detached, device, options)
+		if err != nil {
 			return fail("grow", -1, err)
 		}
+		if grown && t == XFS {
+			// Until the superblock is on disk with its new size, which takes the kernel half a minute, a power cut would leave a
+			// log that it cannot replay as soon as that names the new space (Linux before 6.13). Unmounting writes it out.
+			return true, nil
+		}
 	}
-	if err := attach(mount, target); err != nil {
+	if err := attach(detached, target); err != nil {
 		return fail("move_mount", -1, err)
 	}
-	return nil
+	return false, nil
 }
 
 func (p mountParameter) set(context int) error {
