@@ -10,7 +10,7 @@ CRASH_TIMEOUT ?= 3h
 .PHONY: crash-test
 crash-test: require-go require-kernel ## Cut the power of a pool at work, and look at what is left (CUTS, POINTS, SEED, KEEP)
 	@go test -tags uml -count 1 -timeout $(CRASH_TIMEOUT) -v -run TestPowerCuts ./test/crash -args -cuts $(CUTS) -seed $(SEED) -keep '$(KEEP)'
-	@CRASH_POINTS=$(POINTS) CRASH_SEED=$(SEED) go run ./test/kerneltest/cmd/kernel-test -v -run TestStrictCuts -timeout $(CRASH_TIMEOUT) ./test/crash
+	@go run ./test/kerneltest/cmd/kernel-test -v -run TestStrictCuts -timeout $(CRASH_TIMEOUT) -args "-points $(POINTS) -seed $(SEED)" ./test/crash
 
 # The same, few of each, for `make test`.
 .PHONY: crash-short

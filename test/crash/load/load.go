@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 
+	"github.com/csi-dm/csi-dm/pkg/filesystem"
 	"github.com/csi-dm/csi-dm/pkg/thinpool"
 	"github.com/csi-dm/csi-dm/test/crash/history"
 )
@@ -46,7 +47,7 @@ func (l Load) Run(ctx context.Context) error {
 	}
 	for i, v := range l.Pool.Volumes() {
 		w := workers[i%len(workers)]
-		w.volumes = append(w.volumes, &volume{name: v.Name, raw: v.Format.Type == "", size: v.Size})
+		w.volumes = append(w.volumes, &volume{name: v.Name, raw: v.Format.Type == "", xfs: v.Format.Type == filesystem.XFS, size: v.Size})
 	}
 	failures := make(chan error, len(workers))
 	for _, w := range workers {

@@ -24,6 +24,8 @@ type Options struct {
 	Count      int
 	// Short and Verbose are those of go test.
 	Short, Verbose bool
+	// Arguments are passed on to the test binaries, behind their own flags.
+	Arguments []string
 	// Memory is the guest's, in bytes.
 	Memory int64
 	// DiskSize is that of each of the guest's disks, in bytes: 0 is DefaultDiskSize. The files behind them are sparse.

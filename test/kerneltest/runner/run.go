@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -78,7 +79,7 @@ func (r *run) build(ctx context.Context, packages []testPackage) error {
 		}
 		r.left = append(r.left, job.Step{
 			Name:      packages[i].ImportPath,
-			Command:   append([]string{binary, "-test.gocoverdir=" + coverage}, r.testArguments()...),
+			Command:   slices.Concat([]string{binary, "-test.gocoverdir=" + coverage}, r.testArguments(), r.options.Arguments),
 			Directory: packages[i].Dir,
 		})
 	}

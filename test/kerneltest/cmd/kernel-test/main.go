@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/csi-dm/csi-dm/test/kerneltest/runner"
@@ -37,10 +38,12 @@ func run() error {
 	flag.BoolVar(&options.Short, "short", false, "tell tests to be short")
 	flag.BoolVar(&options.Verbose, "v", false, "show all output and the guest's console as they come")
 	flag.DurationVar(&options.Timeout, "timeout", runner.DefaultTimeout, "how long a package may take")
+	arguments := flag.String("args", "", "pass these `words` on to the test binaries")
 	flag.StringVar(&options.CoverProfile, "coverprofile", "", "write a merged cover profile to this `file`")
 	flag.Parse()
 	options.Memory = *memory << 20
 	options.Packages = flag.Args()
+	options.Arguments = strings.Fields(*arguments)
 	if len(options.Packages) == 0 && !*shell {
 		options.Packages = []string{"./pkg/...", "./test/kerneltest/..."}
 	}
