@@ -21,6 +21,8 @@ import (
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Namespace",type=string,JSONPath=`.spec.claim.namespace`
 // +kubebuilder:printcolumn:name="Claim",type=string,JSONPath=`.spec.claim.name`
+// +kubebuilder:printcolumn:name="Allocated",type=string,JSONPath=`.status.allocated`,priority=1
+// +kubebuilder:printcolumn:name="Exclusive",type=string,JSONPath=`.status.exclusive`,priority=1
 // +kubebuilder:printcolumn:name="ThinID",type=integer,JSONPath=`.status.thinID`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$') && size(self.metadata.name) <= 96",message="metadata.name: a volume's name has at most 96 characters: lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit"
@@ -87,6 +89,13 @@ type ThinVolumeStatus struct {
 	// Size of the thin device: the capacity, rounded up to whole pool blocks.
 	// +optional
 	Size *resource.Quantity `json:"size,omitempty"`
+	// Space of the pool that the volume's data takes, what it shares with its base and with other volumes included. Written
+	// when it has changed by 5%, at most every 10 minutes; the same goes for exclusive.
+	// +optional
+	Allocated *resource.Quantity `json:"allocated,omitempty"`
+	// Space of the pool that the volume shares with nothing: what deleting it gives back.
+	// +optional
+	Exclusive *resource.Quantity `json:"exclusive,omitempty"`
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 	// +listType=map

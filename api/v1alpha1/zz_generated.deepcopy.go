@@ -459,6 +459,16 @@ func (in *ThinVolumeStatus) DeepCopyInto(out *ThinVolumeStatus) {
 		x := (*in).DeepCopy()
 		*out = &x
 	}
+	if in.Allocated != nil {
+		in, out := &in.Allocated, &out.Allocated
+		x := (*in).DeepCopy()
+		*out = &x
+	}
+	if in.Exclusive != nil {
+		in, out := &in.Exclusive, &out.Exclusive
+		x := (*in).DeepCopy()
+		*out = &x
+	}
 	if in.Conditions != nil {
 		in, out := &in.Conditions, &out.Conditions
 		*out = make([]v1.Condition, len(*in))

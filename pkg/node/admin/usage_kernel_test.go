@@ -27,7 +27,9 @@ func TestUsageOnKernel(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer dm.Close()
-	set := pools.NewSet(func(ctx context.Context, config thinpool.Config) (pools.Pool, error) { return thinpool.Open(ctx, dm, config) })
+	set := pools.NewSet(func(ctx context.Context, config thinpool.Config) (pools.Pool, error) {
+		return thinpool.Open(ctx, dm, config)
+	})
 	pool, _, err := set.Open(ctx, thinpool.Config{
 		Name: "fast", BlockSize: 64 << 10, MinFreePercent: 10, OverprovisionMilli: 1000,
 		Source: thinpool.Source{Devices: []string{kerneltest.Disk(t, 1<<30)}},

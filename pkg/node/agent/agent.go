@@ -63,7 +63,7 @@ func New(ctx context.Context, config Config) (*Agent, error) {
 	a.volumes.refreshPool = a.pools.refresh
 	a.watchers = newWatchers(ctx, func(pool string) { a.pools.queue.add(v1alpha1.NodeThinPoolName(pool, config.NodeName)) })
 	a.pools.watchers = a.watchers
-	return a, errors.Join(a.pools.register(manager), a.volumes.register(manager))
+	return a, errors.Join(a.pools.register(manager), a.volumes.register(manager), manager.Add(&usageReporter{client: client, pools: config.Pools}))
 }
 
 // Run serves the node's objects until ctx ends. An API server that does not answer is waited for.

@@ -35,6 +35,8 @@ type scriptedPool struct {
 	createErr error
 	deleteErr error
 	shutdown  error
+	usage     thinpool.PoolUsage
+	usageErr  error
 	created   map[string]thinpool.Volume
 	creates   int
 	deletes   int
