@@ -94,7 +94,7 @@ func serve(parent context.Context, options Options, api *rest.Config, set *pools
 	if err != nil {
 		return err
 	}
-	registry.MustRegister(newPoolCollector(set, nodeAgent.OrphanedVolumes))
+	registry.MustRegister(newPoolCollector(set, nodeAgent.OrphanedVolumes), newVolumeCollector(set))
 	service, err := csi.New(ctx, csi.Config{
 		NodeName: options.NodeID, MaximumVolumes: options.MaximumVolumes, XFSNoSpaceRetries: options.XFSNoSpaceRetries,
 		Pools: set, Kubelet: kubelet, Released: nodeAgent.VolumeReleased,

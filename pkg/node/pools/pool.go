@@ -18,6 +18,7 @@ type Pool interface {
 	Volumes() []thinpool.Volume
 	Status(ctx context.Context) (thinpool.Status, error)
 	Usage(ctx context.Context) (thinpool.PoolUsage, error)
+	Mapped(ctx context.Context) (map[string]int64, error)
 	Watch(ctx context.Context, interval time.Duration, notify func()) error
 	Reconfigure(ctx context.Context, config thinpool.Config) error
 	Close() error
