@@ -92,7 +92,7 @@ func (f *fixture) kill(when string) {
 			processes, err := f.Processes(f.ctx, name, "csi-dm", role)
 			f.must(err)
 			for _, process := range processes {
-				_, err := node.Output(f.ctx, "kill", "-KILL", strconv.Itoa(process))
+				_, err := node.Output(f.ctx, "sh", "-c", `kill -KILL "$1"`, "sh", strconv.Itoa(process))
 				f.must(err)
 				killed++
 			}

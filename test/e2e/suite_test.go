@@ -13,7 +13,9 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/csi-dm/csi-dm/api/v1alpha1"
 	"github.com/csi-dm/csi-dm/test/e2e/cluster"
@@ -43,6 +45,7 @@ var suite struct {
 }
 
 func TestMain(m *testing.M) {
+	log.SetLogger(klog.Background())
 	status, err := runSuite(m)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "end-to-end tests: %v\n", err)

@@ -12,6 +12,9 @@ import (
 	"syscall"
 	"time"
 
+	"k8s.io/klog/v2"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
 	"github.com/csi-dm/csi-dm/test/e2e/deployment"
 )
 
@@ -22,6 +25,7 @@ func main() { os.Exit(show()) }
 
 // show runs the demo and returns the exit status.
 func show() int {
+	log.SetLogger(klog.Background())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, limit)
