@@ -74,6 +74,13 @@ func TestGrowVolume(t *testing.T) {
 				if have := growMounted(t, directory, path); have < size-size/10-64*mib || have > size {
 					t.Errorf("the file system has %d bytes of %d", have, size)
 				}
+				if err := p.Checkpoint(ctx, "v"); err != nil {
+					t.Error(err)
+				}
+				// On disk, whatever the log says.
+				if superblock := get(filesystem.ReadSuperblock(directReader{path}))(t); superblock.Size < size-16*mib {
+					t.Errorf("the superblock on disk says %d bytes of %d", superblock.Size, size)
+				}
 			}
 			close(stop)
 			if err := <-stopped; err != nil {
@@ -122,6 +129,24 @@ func TestGrowVolume(t *testing.T) {
 			}
 		})
 	}
+}
+
+// directReader reads a device past the page cache.
+type directReader struct{ path string }
+
+func (d directReader) ReadAt(into []byte, at int64) (int, error) {
+	file, err := os.OpenFile(d.path, os.O_RDONLY|unix.O_DIRECT, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = file.Close() }()
+	aligned, err := unix.Mmap(-1, 0, len(into), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = unix.Munmap(aligned) }()
+	n, err := file.ReadAt(aligned, at)
+	return copy(into, aligned[:n]), err
 }
 
 // writeUntil appends lines to a file, each synced, until stop is closed.
