@@ -138,7 +138,16 @@ func TestAdoptPlainPool(t *testing.T) {
 	}
 	v := create(t, pool, ext4("v", 64*mib))
 	create(t, pool, raw("r", 10*mib))
-	mounted(t, activate(t, pool, "v"), filesystem.Ext4, func(directory string) { writeFile(t, directory+"/f", "content") })
+	directory, unmount := mount(t, activate(t, pool, "v"), filesystem.Ext4)
+	writeFile(t, directory+"/f", "content")
+	// A snapshot of the mounted volume: its device is suspended, the pool is not.
+	snapshot := create(t, pool, thinpool.VolumeSpec{Name: "s", Source: "v"})
+	if snapshot.Size != 64*mib {
+		t.Errorf("%+v", snapshot)
+	}
+	unmount()
+	mounted(t, activate(t, pool, "s"), filesystem.Ext4, func(directory string) { expectFile(t, directory+"/f", "content") })
+	deactivate(t, pool, "s")
 	// Settings that are the table's are its owner's.
 	config.ErrorIfNoSpace, config.DiscardPassdown, config.MinFreePercent = true, false, 20
 	if err := pool.Reconfigure(ctx, config); err != nil {
@@ -150,7 +159,7 @@ func TestAdoptPlainPool(t *testing.T) {
 	closed(t, pool)
 
 	pool = get(thinpool.Open(ctx, dm, config))(t)
-	if again := get(pool.Status(ctx))(t); again.PoolID != status.PoolID || again.Volumes != 2 || again.UnknownThinDevices != 0 {
+	if again := get(pool.Status(ctx))(t); again.PoolID != status.PoolID || again.Volumes != 3 || again.UnknownThinDevices != 0 {
 		t.Errorf("%+v became %+v", status, again)
 	}
 	deactivate(t, pool, "v")

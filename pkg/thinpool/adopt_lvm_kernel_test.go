@@ -83,6 +83,31 @@ func TestAdoptLVMPool(t *testing.T) {
 	}
 }
 
+// TestAdoptLVMAutoextend fills a pool beyond LVM's threshold and has LVM do what its daemon, dmeventd, does then.
+func TestAdoptLVMAutoextend(t *testing.T) {
+	kerneltest.CheckClean(t)
+	dm, ctx := client(t), testContext(t)
+	group := newVolumeGroup(t, "vg", kerneltest.Disk(t, gib))
+	group.run(t, "lvcreate", "-q", "-y", "--type", "thin-pool", "-L", "200m", "--poolmetadatasize", "32m", "-n", "pool", "vg")
+	pool := get(thinpool.Open(ctx, dm, configOnPool("/dev/vg/pool")))(t)
+	create(t, pool, raw("v", 100*mib))
+	group.run(t, "lvextend", "--use-policies", "vg/pool")
+	if status := get(pool.Status(ctx))(t); status.Data.Total != 200*mib {
+		t.Errorf("LVM has extended a pool that is not near its threshold: %+v", status.Data)
+	}
+	if err := fill(t, activate(t, pool, "v"), 100*mib); err != nil {
+		t.Fatal(err)
+	}
+	group.run(t, "lvextend", "--use-policies", "vg/pool")
+	if status := get(pool.Status(ctx))(t); status.Data.Total != 240*mib || status.Data.Used != 164*mib {
+		t.Errorf("LVM has not extended the pool by its 20%%: %+v", status.Data)
+	}
+	deactivate(t, pool, "v")
+	if err := pool.Shutdown(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestAdoptLVMPoolRefuses: pools that LVM uses itself, or made without zeroing.
 func TestAdoptLVMPoolRefuses(t *testing.T) {
 	kerneltest.CheckClean(t)

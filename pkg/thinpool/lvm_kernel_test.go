@@ -28,7 +28,7 @@ func newVolumeGroup(t testing.TB, name string, disks ...string) *volumeGroup {
 	configuration := fmt.Sprintf(`devices { filter = [ %s, "r|.*|" ] use_devicesfile = 0 hints = "none" }
 global { locking_dir = %q event_activation = 0 }
 backup { backup = 0 archive = 0 }
-activation { monitoring = 0 udev_sync = 0 udev_rules = 0 }
+activation { monitoring = 0 udev_sync = 0 udev_rules = 0 thin_pool_autoextend_threshold = 70 thin_pool_autoextend_percent = 20 }
 `, strings.Join(filter, ", "), filepath.Join(system, "lock"))
 	if err := os.WriteFile(filepath.Join(system, "lvm.conf"), []byte(configuration), 0o600); err != nil {
 		t.Fatal(err)
