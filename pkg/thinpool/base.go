@@ -188,25 +188,25 @@ func (p *Pool) makeBase(ctx context.Context, b *base) error {
 // the intent, which has them undone.
 func (p *Pool) makeFormatted(ctx context.Context, b *base) (err error) {
 	p.mutex.Lock()
-	if b.record.ThinID, err = p.takeThinID(); err != nil {
-		p.mutex.Unlock()
-		return err
-	}
 	b.intent = p.intentNumber()
-	next, record := p.nextThinID, b.record
+	record := b.record
 	p.mutex.Unlock()
 	intent := intentKey(b.intent)
-	if err := p.registry.committer.commit(ctx, next, write{bucketIntents, intent, encodeRecord(intentRecord{Kind: intentCreateBase, Base: &record})}); err != nil {
-		return err
-	}
-	reached(failBaseIntent)
-	p.reload.RLock()
-	err = p.dm.CreateThin(ctx, p.device, devicemapper.ThinID(b.record.ThinID))
-	p.reload.RUnlock()
+	thin, _, err := p.newThin(ctx, b.intent, func(thin uint32) intentRecord {
+		intended := record
+		intended.ThinID = thin
+		return intentRecord{Kind: intentCreateBase, Base: &intended}
+	}, func(ctx context.Context, thin devicemapper.ThinID) (outcome, error) {
+		reached(failBaseIntent)
+		return p.createEmpty(ctx, thin)
+	})
 	if err != nil {
 		p.registry.committer.ride(write{bucketIntents, intent, nil})
-		return p.messageFailure(err)
+		return err
 	}
+	p.mutex.Lock()
+	b.record.ThinID = thin
+	p.mutex.Unlock()
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.undoBase(ctx, b.record.ThinID, intent))

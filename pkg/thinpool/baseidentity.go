@@ -54,7 +54,8 @@ func (p *Pool) compareBase(ctx context.Context, r baseRecord) error {
 	case errors.Is(err, filesystem.ErrNoFileSystem):
 		return fmt.Errorf("%w: thin device %d, made as %s with UUID %s: damaged: %w", ErrBaseDamaged, r.ThinID, r.Format.Type, r.UUID, err)
 	case errors.As(err, new(*os.PathError)):
-		return fmt.Errorf("%w: thin device %d cannot be read: %w", ErrBaseDamaged, r.ThinID, err)
+		// It is not the base that is wrong, but what the pool stands on.
+		return fmt.Errorf("%w: a base cannot be read: %w", ErrPoolFailed, err)
 	case err != nil:
 		return err
 	}

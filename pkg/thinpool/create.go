@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"k8s.io/klog/v2"
-
 	"github.com/csi-dm/csi-dm/pkg/devicemapper"
 )
 
@@ -108,17 +106,14 @@ func (p *Pool) settle(ctx context.Context, name string) (*volume, error) {
 	return nil, p.undoCreate(ctx, name, v)
 }
 
-// act has the kernel make the thin device of a new volume. held is how long the I/O of a source waited for that.
-type act func(ctx context.Context, thin devicemapper.ThinID) (held time.Duration, err error)
-
-// plan says what a new volume's record is and how its thin device comes to be; release is to be called when it is there.
+// planVolume says what a new volume's record is and how its thin device comes to be; release is to be called when it is there.
 func (p *Pool) planVolume(ctx context.Context, spec VolumeSpec) (record volumeRecord, do act, release func(), err error) {
 	release = func() {}
 	record = volumeRecord{Size: spec.Size, Format: recordOf(spec.Format)}
 	switch {
 	case spec.Source != "":
 		record, err = p.recordFrom(spec)
-		do = func(ctx context.Context, thin devicemapper.ThinID) (time.Duration, error) {
+		do = func(ctx context.Context, thin devicemapper.ThinID) (outcome, error) {
 			return p.snapshotVolume(ctx, thin, record)
 		}
 	case record.Format.Type != "":
@@ -127,20 +122,14 @@ func (p *Pool) planVolume(ctx context.Context, spec VolumeSpec) (record volumeRe
 			break
 		}
 		release = func() { p.releaseBase(origin) }
-		do = func(ctx context.Context, thin devicemapper.ThinID) (time.Duration, error) {
-			return 0, p.snapshotInactive(ctx, thin, devicemapper.ThinID(origin.record.ThinID))
+		do = func(ctx context.Context, thin devicemapper.ThinID) (outcome, error) {
+			return p.snapshotInactive(ctx, thin, devicemapper.ThinID(origin.record.ThinID))
 		}
 	default:
 		do = p.createEmpty
 	}
 	record.Created = time.Now().UTC()
 	return record, do, release, err
-}
-
-func (p *Pool) createEmpty(ctx context.Context, thin devicemapper.ThinID) (time.Duration, error) {
-	p.reload.RLock()
-	defer p.reload.RUnlock()
-	return 0, p.dm.CreateThin(ctx, p.device, thin)
 }
 
 // newVolume makes a volume: intent, act, result.
@@ -158,12 +147,22 @@ func (p *Pool) newVolume(ctx context.Context, spec VolumeSpec) (*volume, time.Du
 	if err != nil {
 		return nil, 0, err
 	}
-	held, err := p.makeThin(ctx, spec.Name, v, do)
+	thin, o, err := p.newThin(ctx, v.intent, func(thin uint32) intentRecord {
+		intended := record
+		intended.ThinID = thin
+		return intentRecord{Kind: intentCreateVolume, Name: spec.Name, Volume: &intended}
+	}, func(ctx context.Context, thin devicemapper.ThinID) (outcome, error) {
+		reached(failCreateIntent)
+		return do(ctx, thin)
+	})
+	p.mutex.Lock()
+	v.record.ThinID, v.thinMade = thin, o.made
+	p.mutex.Unlock()
 	if err == nil {
 		_, err = p.healthy(ctx)
 	}
 	if err != nil {
-		return nil, 0, errors.Join(p.messageFailure(err), p.undoCreate(ctx, spec.Name, v))
+		return nil, 0, errors.Join(err, p.undoCreate(ctx, spec.Name, v))
 	}
 	reached(failCreateThin)
 	// Result.
@@ -175,43 +174,7 @@ func (p *Pool) newVolume(ctx context.Context, spec VolumeSpec) (*volume, time.Du
 	p.mutex.Lock()
 	v.state, v.intent = volumeReady, 0
 	p.mutex.Unlock()
-	return v, held, nil
-}
-
-// takenThinIDs is how many thin ids in a row may be taken by devices that the registry does not know.
-const takenThinIDs = 16
-
-// makeThin records the intent and acts. An id that is taken was not ours to give, and the device on it is not ours to delete:
-// the next one is tried.
-func (p *Pool) makeThin(ctx context.Context, name string, v *volume, do act) (held time.Duration, err error) {
-	for range takenThinIDs {
-		p.mutex.Lock()
-		v.thinMade = false
-		if v.record.ThinID, err = p.takeThinID(); err != nil {
-			p.mutex.Unlock()
-			return 0, err
-		}
-		record, next := v.record, p.nextThinID
-		p.mutex.Unlock()
-		intent := intentRecord{Kind: intentCreateVolume, Name: name, Volume: &record}
-		if err := p.registry.committer.commit(ctx, next, write{bucketIntents, intentKey(v.intent), encodeRecord(intent)}); err != nil {
-			return 0, err
-		}
-		reached(failCreateIntent)
-		held, err = do(ctx, devicemapper.ThinID(record.ThinID))
-		if !errors.Is(err, devicemapper.ErrThinExist) {
-			p.mutex.Lock()
-			v.thinMade = true
-			p.mutex.Unlock()
-			return held, err
-		}
-		p.mutex.Lock()
-		p.unknown++
-		p.mutex.Unlock()
-		klog.FromContext(ctx).Error(err, "The pool holds a thin device that the registry does not know", "pool", p.label.PoolName, "thinID", record.ThinID)
-		reached(failCreateTaken)
-	}
-	return 0, fmt.Errorf("%w: %d thin ids in a row are taken by devices that the registry does not know: %w", ErrPoolDamaged, takenThinIDs, err)
+	return v, o.held, nil
 }
 
 // admit reserves space, a name and an intent's number, all at one moment, or says why it does not.

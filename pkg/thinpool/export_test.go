@@ -1,5 +1,7 @@
 package thinpool
 
+import "time"
+
 // SetFailpoint has f called at each failpoint, by its name.
 func SetFailpoint(f func(name string)) { reached = func(at failpoint) { f(string(at)) } }
 
@@ -41,3 +43,6 @@ func (p *Pool) BaseOf(spec VolumeSpec) (uint32, bool) {
 	}
 	return b.record.ThinID, b.ready
 }
+
+// SetBaseRest changes how long a base must not have been used to be given up for its space.
+func SetBaseRest(rest time.Duration) { baseRest = rest }

@@ -68,7 +68,7 @@ var failpoints = []failpoint{
 	failTakeMarked, failTakeThin, failTakeMapped, failTakeFormatted, failTakeRegistry,
 	failBaseIntent, failBaseThin, failBaseFormatted, failBaseDone, failBaseDeleting, failBaseDeleted,
 	failFormatDone,
-	failCreateIntent, failCreateThin, failCreateDone, failCreateTaken,
+	failCreateIntent, failCreateThin, failCreateDone,
 	failSnapshotWritten, failSnapshotHeld, failSnapshotMade, failSnapshotResumed,
 	failGrowDurable, failGrowLoaded, failGrowHeld, failGrowDone,
 	failDeleteInactive, failDeleteIntent, failDeleteLeft, failDeleteActive, failDeleteSlice, failDeleteUnmapped, failDeleteThin, failDeleteDone,

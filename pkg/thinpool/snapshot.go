@@ -75,20 +75,20 @@ func (r volumeRecord) covers(source volumeRecord) error {
 }
 
 // snapshotVolume makes a thin device that begins as a volume is now. Nobody activates, grows or deletes the source meanwhile.
-func (p *Pool) snapshotVolume(ctx context.Context, thin devicemapper.ThinID, record volumeRecord) (held time.Duration, err error) {
+func (p *Pool) snapshotVolume(ctx context.Context, thin devicemapper.ThinID, record volumeRecord) (outcome, error) {
 	source, unlock, err := p.lockVolume(ctx, record.Source)
 	if errors.Is(err, ErrVolumeNotFound) {
-		return 0, fmt.Errorf("%w: %s", ErrSourceNotFound, record.Source)
+		return outcome{}, fmt.Errorf("%w: %s", ErrSourceNotFound, record.Source)
 	}
 	if err != nil {
-		return 0, err
+		return outcome{}, err
 	}
 	defer unlock()
 	if source.state == volumeLost {
-		return 0, fmt.Errorf("source %s: %w", record.Source, source.lost())
+		return outcome{}, fmt.Errorf("source %s: %w", record.Source, source.lost())
 	}
 	if err := record.covers(source.record); err != nil {
-		return 0, err
+		return outcome{}, err
 	}
 	origin := devicemapper.ThinID(source.record.ThinID)
 	for attempt := 1; ; attempt++ {
@@ -96,17 +96,17 @@ func (p *Pool) snapshotVolume(ctx context.Context, thin devicemapper.ThinID, rec
 		switch {
 		case errors.Is(err, devicemapper.ErrNotExist), err == nil && !device.LiveTable:
 			if _, err := p.writable(ctx); err != nil {
-				return 0, err
+				return outcome{}, err
 			}
-			return 0, p.snapshotInactive(ctx, thin, origin)
+			return p.snapshotInactive(ctx, thin, origin)
 		case err != nil:
-			return 0, err
+			return outcome{}, err
 		}
-		held, err = p.snapshotActive(ctx, device.Device, thin, origin)
+		o, err := p.snapshotActive(ctx, device.Device, thin, origin)
 		// A device whose removal was deferred may have gone meanwhile; then it is inactive.
 		gone := errors.Is(err, devicemapper.ErrNotExist)
-		if !gone && !errors.Is(err, errPoolMoved) || attempt == snapshotAttempts {
-			return held, err
+		if o.made || !gone && !errors.Is(err, errPoolMoved) || attempt == snapshotAttempts {
+			return o, err
 		}
 	}
 }
@@ -116,19 +116,29 @@ func (p *Pool) snapshotVolume(ctx context.Context, thin devicemapper.ThinID, rec
 // that is done with its errors looked at, before the I/O is held back, which also keeps that short. Then the pool must be
 // writable and must have raised no event in between, which a pool that ran full does, even if it has recovered since. That is
 // known before the thin device is made: one that exists is good, for recovery too.
-func (p *Pool) snapshotActive(ctx context.Context, device devicemapper.Device, thin, origin devicemapper.ThinID) (held time.Duration, err error) {
+func (p *Pool) snapshotActive(ctx context.Context, device devicemapper.Device, thin, origin devicemapper.ThinID) (o outcome, err error) {
 	before, err := p.writable(ctx)
 	if err != nil {
-		return 0, err
+		return outcome{}, err
 	}
 	if err := p.writeOut(ctx, device); err != nil {
-		return 0, err
+		return outcome{}, err
 	}
 	reached(failSnapshotWritten)
+	if o, err = p.snapshotHeld(ctx, device, before, thin, origin); err != nil {
+		return o, err
+	}
+	klog.FromContext(ctx).V(4).Info("Took a snapshot of an active device", "pool", p.label.PoolName, "device", device.Name, "thinID", thin, "held", o.held)
+	// A disk that failed between writing out and freezing tells whoever syncs next.
+	return o, p.writeOut(ctx, device)
+}
+
+// snapshotHeld makes a snapshot while the origin's I/O is held back, unless the pool has raised an event since the one before.
+func (p *Pool) snapshotHeld(ctx context.Context, device devicemapper.Device, before uint32, thin, origin devicemapper.ThinID) (o outcome, err error) {
 	// A pool that is suspended for a change of its table lets the thin device's own suspend wait.
 	p.reload.RLock()
 	defer p.reload.RUnlock()
-	held, err = p.hold(ctx, device, func() error {
+	o.held, err = p.hold(ctx, device, func() error {
 		reached(failSnapshotHeld)
 		after, err := p.writable(ctx)
 		if err == nil && after != before {
@@ -140,6 +150,7 @@ func (p *Pool) snapshotActive(ctx context.Context, device devicemapper.Device, t
 		if err := p.createSnapshot(ctx, thin, origin); err != nil {
 			return err
 		}
+		o.made = true
 		reached(failSnapshotMade)
 		return nil
 	})
@@ -149,12 +160,7 @@ func (p *Pool) snapshotActive(ctx context.Context, device devicemapper.Device, t
 		_, state := p.writable(ctx)
 		err = errors.Join(fmt.Errorf("%w: %w", ErrSyncFailed, err), state)
 	}
-	if err != nil {
-		return held, err
-	}
-	klog.FromContext(ctx).V(4).Info("Took a snapshot of an active device", "pool", p.label.PoolName, "device", device.Name, "thinID", thin, "held", held)
-	// A disk that failed between writing out and freezing tells whoever syncs next.
-	return held, p.writeOut(ctx, device)
+	return o, err
 }
 
 // writeOut brings what the kernel holds in memory for a device to it, and says so if some of it was lost.
@@ -181,10 +187,11 @@ func (p *Pool) writable(ctx context.Context) (event uint32, err error) {
 }
 
 // snapshotInactive makes a snapshot of a thin device that is not active and that the caller keeps so.
-func (p *Pool) snapshotInactive(ctx context.Context, thin, origin devicemapper.ThinID) error {
+func (p *Pool) snapshotInactive(ctx context.Context, thin, origin devicemapper.ThinID) (outcome, error) {
 	p.reload.RLock()
 	defer p.reload.RUnlock()
-	return p.createSnapshot(ctx, thin, origin)
+	err := p.createSnapshot(ctx, thin, origin)
+	return outcome{made: err == nil}, err
 }
 
 func (p *Pool) createSnapshot(ctx context.Context, thin, origin devicemapper.ThinID) error {
