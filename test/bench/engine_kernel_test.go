@@ -44,8 +44,17 @@ func openEngine(ctx context.Context, t testing.TB, dm *devicemapper.Client, disk
 	t.Helper()
 	pool, err := thinpool.Open(ctx, dm, engineConfig(disk))
 	must(t, err)
-	t.Cleanup(func() { must(t, pool.Shutdown(context.WithoutCancel(ctx))) })
-	return &engine{pool: pool, dm: dm, disk: disk}
+	e := &engine{pool: pool, dm: dm, disk: disk}
+	t.Cleanup(func() { e.shutdown(context.WithoutCancel(ctx), t) })
+	return e
+}
+
+// shutdown removes the devices of all volumes and the pool's.
+func (e *engine) shutdown(ctx context.Context, t testing.TB) {
+	for _, v := range e.pool.Volumes() {
+		must(t, e.pool.Deactivate(ctx, v.Name))
+	}
+	must(t, e.pool.Shutdown(ctx))
 }
 
 func spec(name string, fsType filesystem.Type) thinpool.VolumeSpec {

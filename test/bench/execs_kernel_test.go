@@ -83,7 +83,7 @@ func (trace *execTrace) during(do func()) []string {
 
 // countExecs counts the programs that are executed for a volume, through the CSI node service. The first volume of a size
 // has its base made, which takes mkfs: a trace that does not show it shows nothing.
-func countExecs(ctx context.Context, t testing.TB, e *engine) *table {
+func countExecs(ctx context.Context, t testing.TB, e *engine, judged *verdicts) *table {
 	t.Helper()
 	directory := t.TempDir()
 	kubelet, err := confinedpath.OpenRoot(directory)
@@ -129,6 +129,7 @@ func countExecs(ctx context.Context, t testing.TB, e *engine) *table {
 			must(t, err)
 		})
 		deleted := trace.during(remove)
+		judged.atMost("programs executed per create, stage, unstage and delete, "+string(fsType), float64(len(created)+len(staged)+len(unstaged)+len(deleted)), 0, "")
 		result.row(string(fsType), countOf(first), countOf(created), countOf(staged), countOf(unstaged), countOf(deleted))
 	}
 	return result

@@ -136,10 +136,15 @@ func (f *floor) prepare(fsType filesystem.Type) *floorVolume {
 	v := &floorVolume{id: f.takeID(), name: floorPrefix + "volume"}
 	message := binary.NativeEndian.AppendUint64(nil, 0)
 	message = append(message, fmt.Sprintf("create_snap %d %d\x00", v.id, f.bases[fsType])...)
-	//nolint:forbidigo // the floor is the kernel's own cost, so it must not go through the package whose cost is measured
-	v.snapshot, v.make, v.load, v.live = layOut(unix.DM_TARGET_MSG, string(f.pool.Name), message),
-		layOut(unix.DM_DEV_CREATE, v.name, nil), layOut(unix.DM_TABLE_LOAD, v.name, f.thinSpec(v.id)), layOut(unix.DM_DEV_SUSPEND, v.name, nil)
+	v.snapshot = layOut(unix.DM_TARGET_MSG, string(f.pool.Name), message) //nolint:forbidigo // see layOut
+	v.layOut(f)
 	return v
+}
+
+// layOut lays out the activation.
+func (v *floorVolume) layOut(f *floor) {
+	//nolint:forbidigo // the floor is the kernel's own cost, so it must not go through the package whose cost is measured
+	v.make, v.load, v.live = layOut(unix.DM_DEV_CREATE, v.name, nil), layOut(unix.DM_TABLE_LOAD, v.name, f.thinSpec(v.id)), layOut(unix.DM_DEV_SUSPEND, v.name, nil)
 }
 
 // thinSpec is struct dm_target_spec with the parameters of a thin target.

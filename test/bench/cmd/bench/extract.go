@@ -34,6 +34,16 @@ func (e *extractor) document(description string) (string, error) {
 	return bench.DocumentBegin + "\n" + description + "\n" + body + bench.DocumentEnd + "\n", nil
 }
 
+// plot gives the plot that the run printed.
+func (e *extractor) plot() (string, error) {
+	_, rest, begun := strings.Cut(e.all.String(), bench.PlotBegin+"\n")
+	body, _, ended := strings.Cut(rest, bench.PlotEnd)
+	if !begun || !ended {
+		return "", errors.New("the run printed no plot")
+	}
+	return body, nil
+}
+
 // replaceIn puts text in place of what is between the marking lines of a file, these included.
 func replaceIn(path, text string) error {
 	content, err := os.ReadFile(path)

@@ -28,6 +28,19 @@ func TestDocument(t *testing.T) {
 	}
 }
 
+func TestPlot(t *testing.T) {
+	output := &extractor{progress: io.Discard}
+	if _, err := output.plot(); err == nil {
+		t.Error("a run without a plot gave one")
+	}
+	if _, err := io.WriteString(output, "noise\n"+bench.PlotBegin+"\n<svg/>\n"+bench.PlotEnd+"\nok\n"); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := output.plot(); err != nil || text != "<svg/>\n" {
+		t.Errorf("got %q, %v", text, err)
+	}
+}
+
 func TestReplaceIn(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "document.md")
 	const place = bench.DocumentBegin + "\nold\n" + bench.DocumentEnd + "\n"

@@ -1,17 +1,20 @@
 //go:build linux
 
 // Command bench runs the benchmarks of package test/bench in a guest and prints the tables, or writes them to a document
-// between the lines that mark their place:
+// between the lines that mark their place, and the plot to a file of its name that ends in .svg:
 //
 //	bench [-short] [-write docs/performance.md]
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
+	"regexp"
+	"strings"
 	"syscall"
 	"time"
 
@@ -41,7 +44,14 @@ func run() error {
 	document := flag.String("write", "", "write the tables to this `file` instead of printing them")
 	command := flag.String("command", "make bench", "the `command` that the tables name as theirs")
 	flag.BoolVar(&options.Short, "short", false, "take few samples, to see that it works")
+	only := flag.String("only", "", "measure only the `section` of that name: create, throughput, activation, open, snapshot, execs, deletion, overhead")
 	flag.Parse()
+	if *only != "" {
+		options.Run += "/^" + regexp.QuoteMeta(*only) + "$"
+		if *document != "" {
+			return errors.New("-write takes a whole run")
+		}
+	}
 	var err error
 	if options.Cache, err = runner.DefaultCache(); err != nil {
 		return err
@@ -51,16 +61,27 @@ func run() error {
 	output := &extractor{progress: os.Stderr}
 	options.Output = output
 	before := describeLoad()
-	if err := runner.Run(ctx, options); err != nil {
-		return err
-	}
+	failure := runner.Run(ctx, options)
 	text, err := output.document(describeRun(*command, before, describeLoad()))
+	if err != nil {
+		return errors.Join(failure, err)
+	}
+	if *document == "" || failure != nil {
+		// What a run measured before it failed is worth seeing, and not worth keeping.
+		fmt.Print(text)
+		return failure
+	}
+	return write(*document, text, output)
+}
+
+// write puts the tables into the document and the plot beside it.
+func write(document, text string, output *extractor) error {
+	plot, err := output.plot()
 	if err != nil {
 		return err
 	}
-	if *document != "" {
-		return replaceIn(*document, text)
+	if err := replaceIn(document, text); err != nil {
+		return err
 	}
-	_, err = fmt.Print(text)
-	return err
+	return os.WriteFile(strings.TrimSuffix(document, ".md")+".svg", []byte(plot), 0o644)
 }

@@ -1,0 +1,143 @@
+//go:build kernel
+
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/csi-dm/csi-dm/pkg/devicemapper"
+	"github.com/csi-dm/csi-dm/pkg/thinpool"
+	"github.com/csi-dm/csi-dm/test/kerneltest"
+)
+
+const (
+	poolBlock = 64 << 10
+	// stallBound is the longest that a neighbour's write may take during a deletion, in milliseconds.
+	stallBound = 50
+	// neighbourMapped bytes of the neighbour are written beforehand; new blocks come from neighbourNew on.
+	neighbourMapped = 16 << 20
+	neighbourNew    = 1 << 30
+	neighbourSize   = 64 << 30
+)
+
+// deletion measures how long a neighbour's writes take while a large volume is deleted.
+func (r *run) deletion(t *testing.T) {
+	table := newTable("mappings", "lie", "discards passed down", "deleted by", "acknowledged after ms", "given back after s", "longest write on mapped blocks, ms", "p99", "on new blocks, ms", "p99", "writes")
+	for _, c := range []struct {
+		scattered, passdown bool
+		byMessage           bool // the kernel's delete message, behind the engine's back
+	}{
+		{scattered: false, passdown: false}, {scattered: false, passdown: true},
+		{scattered: true, passdown: false}, {scattered: true, passdown: true},
+		{byMessage: true},
+	} {
+		t.Run(fmt.Sprintf("scattered=%t,passdown=%t,message=%t", c.scattered, c.passdown, c.byMessage), func(t *testing.T) {
+			d := r.openDeletion(t, c.scattered, c.passdown)
+			mapped := &prober{path: d.neighbour, at: func(i int64) int64 { return i % (neighbourMapped / poolBlock) * poolBlock }, pause: 2 * time.Millisecond}
+			// A new block takes 64 KiB of the guest's memory: not too many.
+			fresh := &prober{path: d.neighbour, at: func(i int64) int64 { return neighbourNew + i*poolBlock }, pause: 10 * time.Millisecond}
+			stopMapped := mapped.start(r.ctx, t)
+			stopFresh := fresh.start(r.ctx, t)
+			time.Sleep(2 * time.Second)
+			beforeMapped, beforeFresh := mapped.take(), fresh.take()
+			began := time.Now()
+			by := "csi-dm"
+			if c.byMessage {
+				by = "the kernel's message alone"
+				must(t, r.dm.DeleteThin(r.ctx, devicemapper.Name(d.poolDevice), devicemapper.ThinID(d.large)))
+			}
+			must(t, d.pool.DeleteVolume(r.ctx, "large"))
+			acknowledged := time.Since(began)
+			for {
+				status, err := d.pool.Status(r.ctx)
+				must(t, err)
+				if status.PendingDeletions == 0 {
+					break
+				}
+				time.Sleep(5 * time.Millisecond)
+			}
+			gone := time.Since(began)
+			time.Sleep(100 * time.Millisecond) // a write that was held ends
+			onMapped, onFresh := mapped.take(), fresh.take()
+			stopMapped()
+			stopFresh()
+			lie, passed := map[bool]string{false: "one after the other", true: "scattered"}[c.scattered], map[bool]string{false: "no", true: "yes"}[c.passdown]
+			table.row(fmt.Sprint(r.plan.mappings), lie, passed, by, milliseconds(acknowledged), number(gone.Seconds()),
+				milliseconds(onMapped.quantile(1)), milliseconds(onMapped.quantile(0.99)), milliseconds(onFresh.quantile(1)), milliseconds(onFresh.quantile(0.99)), fmt.Sprint(len(onMapped)+len(onFresh)))
+			fmt.Printf("before the deletion: longest write on mapped blocks %s ms, on new blocks %s ms\n", milliseconds(beforeMapped.quantile(1)), milliseconds(beforeFresh.quantile(1)))
+			if c.byMessage {
+				return
+			}
+			for which, writes := range map[string]sample{"mapped": onMapped, "new": onFresh} {
+				r.verdicts.atMost(fmt.Sprintf("deletion of %d mappings, %s, discards passed down: %s; longest write of 4 KiB on %s blocks", r.plan.mappings, lie, passed, which),
+					float64(writes.quantile(1).Microseconds())/1000, stallBound, " ms")
+			}
+		})
+	}
+	r.print("A neighbour's writes of 4 KiB (O_DIRECT) while a volume of %d GiB is deleted:\n\n%s", r.plan.mappings*poolBlock>>30, table)
+}
+
+// deletionPool is a pool with a volume "large" and an active neighbour.
+type deletionPool struct {
+	pool       *thinpool.Pool
+	poolDevice string
+	large      uint32 // its thin id
+	neighbour  string // path of its device
+}
+
+// openDeletion makes the pool on a loop device and has thin_restore write the large volume's mappings.
+func (r *run) openDeletion(t *testing.T, scattered, passdown bool) *deletionPool {
+	t.Helper()
+	size := r.plan.mappings * poolBlock
+	config := thinpool.Config{
+		Name: "deletion", BlockSize: poolBlock, OverprovisionMilli: 100_000, DiscardPassdown: passdown,
+		Source: thinpool.Source{Devices: []string{kerneltest.Disk(t, size+2*neighbourSize)}},
+	}
+	pool, err := thinpool.Open(r.ctx, r.dm, config)
+	must(t, err)
+	large, err := pool.CreateVolume(r.ctx, thinpool.VolumeSpec{Name: "large", Size: size})
+	must(t, err)
+	neighbour, err := pool.CreateVolume(r.ctx, thinpool.VolumeSpec{Name: "neighbour", Size: neighbourSize})
+	must(t, err)
+	status, err := pool.Status(r.ctx)
+	must(t, err)
+	kernel, err := r.dm.ThinPoolStatus(r.ctx, devicemapper.Name(status.DeviceName))
+	must(t, err)
+	metadata, err := r.dm.Table(r.ctx, devicemapper.Name(strings.TrimSuffix(status.DeviceName, "pool")+"metadata"), devicemapper.TableOptions{})
+	must(t, err)
+	must(t, pool.Shutdown(r.ctx))
+	// thin_restore takes regular files only.
+	xml, err := os.CreateTemp(kerneltest.Scratch(t), "thins-")
+	must(t, err)
+	defer func() { must(t, errors.Join(xml.Close(), os.Remove(xml.Name()))) }()
+	must(t, writeThinXML(xml, kernel.TransactionID, poolBlock/devicemapper.SectorSize, int64(kernel.TotalData), []mappedThin{
+		{id: large.ThinID, mappings: r.plan.mappings, scattered: scattered}, {id: neighbour.ThinID},
+	}))
+	device, err := r.dm.Activate(r.ctx, "bench-restore", "", metadata)
+	must(t, err)
+	began := time.Now()
+	output, err := exec.Command("thin_restore", "-i", xml.Name(), "-o", device.Path()).CombinedOutput()
+	r.floor.remove(r.ctx, t, device)
+	if err != nil {
+		t.Fatalf("thin_restore: %v: %s", err, output)
+	}
+	fmt.Printf("thin_restore took %.1f s\n", time.Since(began).Seconds())
+
+	d := &deletionPool{large: large.ThinID, poolDevice: status.DeviceName}
+	d.pool, err = thinpool.Open(r.ctx, r.dm, config)
+	must(t, err)
+	t.Cleanup(func() { (&engine{pool: d.pool}).shutdown(r.ctx, t) })
+	if status, err := d.pool.Status(r.ctx); err != nil || status.Data.Used != size || status.DiscardPassdown != passdown || status.LostVolumes+status.UnknownThinDevices > 0 {
+		t.Fatalf("restored: %+v, %v", status, err)
+	}
+	d.neighbour, err = d.pool.Activate(r.ctx, "neighbour")
+	must(t, err)
+	fillDevice(t, d.neighbour, neighbourMapped)
+	return d
+}

@@ -1,0 +1,125 @@
+//go:build kernel
+
+package bench
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/csi-dm/csi-dm/pkg/filesystem"
+	"github.com/csi-dm/csi-dm/pkg/thinpool"
+)
+
+const (
+	// holdBound is how long a snapshot may hold the I/O of a mounted volume, in milliseconds.
+	holdBound = 20
+	// bufferedRate of the load through the page cache, in bytes a second, and the size of the file that it goes round in.
+	bufferedRate = 50 << 20
+	bufferedFile = 256 << 20
+	// snapshotPause lies between two snapshots.
+	snapshotPause = 200 * time.Millisecond
+)
+
+// snapshots measures how long the I/O of a mounted volume is held while a snapshot of it is made, under load.
+func (r *run) snapshots(t *testing.T) {
+	table := newTable("file system", "load", "I/O held p50 ms", "worst", "snapshot took p50 ms", "longest write p50 ms", "worst", "without snapshots, worst", "snapshots")
+	for _, fsType := range filesystem.Types {
+		for _, load := range []struct {
+			name  string
+			start func(ctx context.Context, t testing.TB, directory string) (stop func())
+		}{
+			{"4 KiB O_DIRECT and fsync", func(context.Context, testing.TB, string) func() { return func() {} }},
+			{"the same, and 50 MB/s through the page cache", startBuffered},
+		} {
+			t.Run(string(fsType), func(t *testing.T) {
+				name := r.sampleName()
+				r.engine.create(r.ctx, t, name, fsType)
+				directory := t.TempDir()
+				must(t, mountOn(r.engine.activate(r.ctx, t, name), fsType, directory))
+				defer func() {
+					must(t, unix.Unmount(directory, 0))
+					must(t, r.engine.pool.Deactivate(r.ctx, name))
+					must(t, r.engine.pool.DeleteVolume(r.ctx, name))
+				}()
+				probed := filepath.Join(directory, "probed")
+				must(t, os.WriteFile(probed, make([]byte, 1<<20), 0o600))
+				p := &prober{path: probed, at: func(i int64) int64 { return i % 256 * 4096 }, after: (*os.File).Sync}
+				stopProber := p.start(r.ctx, t)
+				defer stopProber()
+				stopLoad := load.start(r.ctx, t, directory)
+				defer stopLoad()
+				time.Sleep(time.Second)
+				p.take()
+				time.Sleep(time.Duration(r.plan.snapshots) * snapshotPause)
+				without := p.take().quantile(1)
+
+				var held, took, longest sample
+				for i := range r.plan.snapshots {
+					began := time.Now()
+					v, err := r.engine.pool.CreateVolume(r.ctx, thinpool.VolumeSpec{Name: fmt.Sprintf("%s-snapshot-%d", name, i), Source: name})
+					must(t, err)
+					took = append(took, time.Since(began))
+					held = append(held, v.SourceHeld)
+					time.Sleep(snapshotPause / 4) // the write that was held ends
+					longest = append(longest, p.take().quantile(1))
+					time.Sleep(snapshotPause)
+					p.take()
+				}
+				for i := range r.plan.snapshots {
+					must(t, r.engine.pool.DeleteVolume(r.ctx, fmt.Sprintf("%s-snapshot-%d", name, i)))
+				}
+				table.row(string(fsType), load.name, milliseconds(held.median()), milliseconds(held.quantile(1)), milliseconds(took.median()),
+					milliseconds(longest.median()), milliseconds(longest.quantile(1)), milliseconds(without), strconv.Itoa(len(held)))
+				r.verdicts.atMost(fmt.Sprintf("snapshot of a mounted %s under load (%s): I/O held, longest of %d", fsType, load.name, len(held)), float64(held.quantile(1).Microseconds())/1000, holdBound, " ms")
+			})
+		}
+	}
+	r.print("Snapshot of a mounted volume. Held: from before the suspend until behind the resume. Longest write: of 4 KiB and its fsync, beside the snapshot:\n\n%s", table)
+}
+
+// startBuffered writes through the page cache at bufferedRate.
+func startBuffered(ctx context.Context, t testing.TB, directory string) (stop func()) {
+	t.Helper()
+	file, err := os.Create(filepath.Join(directory, "buffered"))
+	must(t, err)
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() {
+		defer file.Close()
+		const piece = 1 << 20
+		content := make([]byte, piece)
+		ticker := time.NewTicker(time.Second * piece / bufferedRate)
+		defer ticker.Stop()
+		for at := int64(0); ; at += piece {
+			select {
+			case <-ctx.Done():
+				done <- nil
+				return
+			case <-ticker.C:
+			}
+			content[0] = byte(at / piece)
+			if _, err := file.WriteAt(content, at%bufferedFile); err != nil {
+				done <- err
+				return
+			}
+		}
+	}()
+	return func() { cancel(); must(t, <-done) }
+}
+
+// mountOn mounts a device as staging does.
+func mountOn(device string, fsType filesystem.Type, directory string) error {
+	target, err := os.OpenFile(directory, unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return err
+	}
+	defer target.Close()
+	return filesystem.Mount(device, fsType, filesystem.MountOptions{}, target)
+}
