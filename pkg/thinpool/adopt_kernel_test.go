@@ -28,14 +28,20 @@ type plainPool struct {
 	device devicemapper.Device
 	target devicemapper.ThinPool
 	length devicemapper.Sectors
+	// metadata is the disk of the metadata.
+	metadata string
 }
 
 // newPlainPool makes a pool on two disks. At the end of the test it goes.
 func newPlainPool(t testing.TB, dm *devicemapper.Client, dataSize int64, change func(*devicemapper.ThinPool)) *plainPool {
 	t.Helper()
-	number := func(path string) devicemapper.DeviceNumber { return devicemapper.DeviceNumberOf(stat(t, path).Rdev) }
-	p := &plainPool{dm: dm, length: devicemapper.SectorsOf(dataSize), target: devicemapper.ThinPool{
-		Metadata: number(kerneltest.Disk(t, 32*mib)), Data: number(kerneltest.Disk(t, dataSize)), BlockSectors: 256,
+	return newPlainPoolOn(t, dm, kerneltest.Disk(t, 32*mib), dataSize, change)
+}
+
+func newPlainPoolOn(t testing.TB, dm *devicemapper.Client, metadata string, dataSize int64, change func(*devicemapper.ThinPool)) *plainPool {
+	t.Helper()
+	p := &plainPool{dm: dm, length: devicemapper.SectorsOf(dataSize), metadata: metadata, target: devicemapper.ThinPool{
+		Metadata: number(t, metadata), Data: number(t, kerneltest.Disk(t, dataSize)), BlockSectors: 256,
 	}}
 	if change != nil {
 		change(&p.target)

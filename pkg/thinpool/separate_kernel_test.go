@@ -5,6 +5,7 @@ package thinpool_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,6 +32,9 @@ func TestSeparateDevices(t *testing.T) {
 	status := get(p.Status(ctx))(t)
 	if status.Metadata.Total != 100*mib {
 		t.Errorf("the metadata has %d bytes, the half of its device is %d", status.Metadata.Total, 100*mib)
+	}
+	if !slices.Equal(status.DataDevices, []string{data}) || status.MetadataDevice != metadata {
+		t.Errorf("data is on %q, metadata on %q", status.DataDevices, status.MetadataDevice)
 	}
 	if status.Data.Total <= 900*mib {
 		t.Errorf("the data has %d bytes of a device of %d", status.Data.Total, gib)
