@@ -31,8 +31,8 @@ func (p *Pool) GrowVolume(ctx context.Context, name string, size int64) (Volume,
 }
 
 func (p *Pool) growVolume(ctx context.Context, name string, size int64) (Volume, error) {
-	if size <= 0 || size > maximumVolumeSize {
-		return Volume{}, &FieldError{Field: "size", Value: strconv.FormatInt(size, 10), Allowed: fmt.Sprintf("1 to %d bytes", int64(maximumVolumeSize))}
+	if largest := largestVolume(p.label.BlockSectors.Bytes()); size <= 0 || size > largest {
+		return Volume{}, &FieldError{Field: "size", Value: strconv.FormatInt(size, 10), Allowed: fmt.Sprintf("1 to %d bytes", largest)}
 	}
 	size = roundUp(size, p.label.BlockSectors.Bytes())
 	v, unlock, err := p.lockVolume(ctx, name)

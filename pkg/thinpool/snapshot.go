@@ -29,8 +29,8 @@ func (s VolumeSpec) normalizedSource(blockSize int64) (VolumeSpec, error) {
 	if err := validateVolumeName(s.Source); err != nil || s.Source == s.Name {
 		return s, &FieldError{Field: "source", Value: s.Source, Allowed: "the name of another volume of the pool"}
 	}
-	if s.Size < 0 || s.Size > maximumVolumeSize {
-		return s, &FieldError{Field: "size", Value: strconv.FormatInt(s.Size, 10), Allowed: fmt.Sprintf("0 (the source's size) to %d bytes", int64(maximumVolumeSize))}
+	if largest := largestVolume(blockSize); s.Size < 0 || s.Size > largest {
+		return s, &FieldError{Field: "size", Value: strconv.FormatInt(s.Size, 10), Allowed: fmt.Sprintf("0 (the source's size) to %d bytes", largest)}
 	}
 	if len(s.Format.Options) > 0 {
 		return s, &FieldError{Field: "mkfs-options", Value: fmt.Sprint(s.Format.Options), Allowed: "nothing with a source, which is formatted"}

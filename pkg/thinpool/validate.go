@@ -136,8 +136,8 @@ func (s VolumeSpec) normalized(blockSize int64) (VolumeSpec, error) {
 	if s.Source != "" {
 		return s.normalizedSource(blockSize)
 	}
-	if s.Size <= 0 || s.Size > maximumVolumeSize {
-		return s, &FieldError{Field: "size", Value: strconv.FormatInt(s.Size, 10), Allowed: fmt.Sprintf("1 to %d bytes", int64(maximumVolumeSize))}
+	if largest := largestVolume(blockSize); s.Size <= 0 || s.Size > largest {
+		return s, &FieldError{Field: "size", Value: strconv.FormatInt(s.Size, 10), Allowed: fmt.Sprintf("1 to %d bytes", largest)}
 	}
 	s.Size = roundUp(s.Size, blockSize)
 	if s.Format.Type == "" {
@@ -166,5 +166,9 @@ func validateVolumeName(name string) error {
 	}
 	return nil
 }
+
+// largestVolume is the largest size, in bytes, that is not above maximumVolumeSize when it is rounded up to whole blocks: one
+// that is could be recorded and not be read back.
+func largestVolume(blockSize int64) int64 { return maximumVolumeSize / blockSize * blockSize }
 
 func roundUp(n, unit int64) int64 { return (n + unit - 1) / unit * unit }
