@@ -79,7 +79,7 @@ func (s stack) adopt(ctx context.Context, name devicemapper.Name, uuid devicemap
 			return devicemapper.Device{}, err
 		}
 	}
-	return info.Device, s.compare(ctx, info.Device, table)
+	return info.Device, s.conform(ctx, info.Device, table)
 }
 
 // resume lets I/O go on as before: a table that somebody loaded and did not put in force is dropped.
@@ -92,9 +92,9 @@ func (s stack) resume(ctx context.Context, info devicemapper.Info) error {
 	return s.dm.Resume(ctx, info.Device)
 }
 
-// compare checks that an active device maps what it must. What the pool's policy sets in a thin-pool table is not looked
-// at; Reconfigure sees to it.
-func (s stack) compare(ctx context.Context, device devicemapper.Device, want devicemapper.Table) error {
+// conform checks that an active device maps what it must, and makes it longer where growing was cut. Of a thin pool's
+// table only what never changes is looked at; applyPolicy sees to the rest.
+func (s stack) conform(ctx context.Context, device devicemapper.Device, want devicemapper.Table) error {
 	have, err := s.dm.Table(ctx, device, devicemapper.TableOptions{})
 	if err != nil {
 		return err
@@ -102,15 +102,18 @@ func (s stack) compare(ctx context.Context, device devicemapper.Device, want dev
 	if len(have) == 1 && len(want) == 1 {
 		havePool, isPool := have[0].Target.(devicemapper.ThinPool)
 		wantPool, wantsPool := want[0].Target.(devicemapper.ThinPool)
-		if isPool && wantsPool && have[0].Length == want[0].Length && havePool.Metadata == wantPool.Metadata &&
+		if isPool && wantsPool && have[0].Length <= want[0].Length && havePool.Metadata == wantPool.Metadata &&
 			havePool.Data == wantPool.Data && havePool.BlockSectors == wantPool.BlockSectors {
 			return nil
 		}
 	}
-	if !slices.Equal(have, want) {
+	if slices.Equal(have, want) {
+		return nil
+	}
+	if !extends(want, have) {
 		return fmt.Errorf("%w: device %s is active with the table %q instead of %q", ErrSourceChanged, device.Name, have, want)
 	}
-	return nil
+	return s.swap(ctx, device, want, have, failPoolSuspended)
 }
 
 // ensurePart gives one of the pool's own devices, and notes in made whether it was made for that.

@@ -26,6 +26,10 @@
 // followed by another beginning; devices.go stacks the kernel's devices or adopts those that are active; recovery.go ends
 // what an earlier process left unfinished.
 //
+// How a pool changes. reconfigure.go applies another configuration. grow.go takes in what the source offers beyond the pool,
+// layout_grow.go plans what becomes of it, and extend.go makes the kernel's devices longer. upgrade.go brings the formats of
+// an older version up to date.
+//
 // What is done with volumes. create.go, delete.go and activate.go; thin.go has the messages to the pool that they share.
 // deletion.go keeps what is deleted for its owner and not yet for the pool, discard.go gives its blocks back in slices, and
 // pacer.go makes room for the neighbours between these.

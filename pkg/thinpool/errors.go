@@ -17,6 +17,9 @@ var (
 	ErrForeignPool = errors.New("device belongs to another pool")
 	// ErrSourceChanged: the configuration names other devices, or another block size, than the pool was made with.
 	ErrSourceChanged = errors.New("configuration differs from the pool")
+	// ErrNotGrown: space that the source offers could not be taken in, for the reason that the error wraps too. The pool is
+	// as it was.
+	ErrNotGrown = errors.New("pool could not grow")
 	// ErrDeviceNotFound: a device of the source does not exist.
 	ErrDeviceNotFound = errors.New("device not found")
 	// ErrFormatNewer: the pool was written by a newer csi-dm whose format this one does not know.

@@ -1,6 +1,11 @@
 package thinpool
 
-import "time"
+import (
+	"context"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
 
 // SetFailpoint has f called at each failpoint, by its name.
 func SetFailpoint(f func(name string)) { reached = func(at failpoint) { f(string(at)) } }
@@ -22,6 +27,28 @@ const (
 
 // SetDeletionSlice changes how many blocks are given back at once.
 func SetDeletionSlice(blocks int64) { deletionSlice = blocks }
+
+// SetGrowthPause changes how long a growth that failed is not tried again.
+func SetGrowthPause(pause time.Duration) { growthPause = pause }
+
+// AreaSize is the length of all areas of a kind, in bytes.
+func (p *Pool) AreaSize(kind string) int64 { return p.label.size(areaKind(kind)) }
+
+// StoredRegistryVersion is the version that the registry's pool record says.
+func (p *Pool) StoredRegistryVersion() (version int, err error) {
+	err = p.registry.db.View(func(tx *bbolt.Tx) error {
+		record, err := decodePoolRecord(tx.Bucket([]byte(bucketPool)).Get([]byte(keyPoolRecord)))
+		version = record.Version
+		return err
+	})
+	return version, err
+}
+
+// SetRegistryVersion writes a version into the registry's pool record.
+func (p *Pool) SetRegistryVersion(ctx context.Context, version int) error {
+	record := poolRecord{Version: version, PoolID: p.label.PoolID, BlockSectors: p.label.BlockSectors}
+	return p.registry.committer.commit(ctx, 0, write{bucketPool, []byte(keyPoolRecord), encodeRecord(record)})
+}
 
 // SetMaximumBases changes how many bases a pool keeps.
 func SetMaximumBases(n int) { maximumBases = n }

@@ -43,6 +43,15 @@ const (
 	failDeleteUnmapped     failpoint = "delete: blocks given back"
 	failDeleteThin         failpoint = "delete: thin device deleted"
 	failDeleteDone         failpoint = "delete: result riding"
+	failPoolFile           failpoint = "grow: file extended"
+	failPoolClaimed        failpoint = "grow: added devices claimed"
+	failPoolLabels         failpoint = "grow: all labels but the first written"
+	failPoolLabelled       failpoint = "grow: labels written"
+	failPoolSuspended      failpoint = "grow: metadata or data suspended"
+	failPoolMetadata       failpoint = "grow: metadata device extended"
+	failPoolData           failpoint = "grow: data device extended"
+	failPoolReload         failpoint = "grow: pool suspended"
+	failPoolDone           failpoint = "grow: pool extended"
 	failUpgradeLabels      failpoint = "upgrade: all labels but the first upgraded"
 	failUpgradeLabelled    failpoint = "upgrade: labels upgraded"
 	failUpgradeDone        failpoint = "upgrade: registry upgraded"
@@ -72,6 +81,8 @@ var failpoints = []failpoint{
 	failSnapshotWritten, failSnapshotHeld, failSnapshotMade, failSnapshotResumed,
 	failGrowDurable, failGrowLoaded, failGrowHeld, failGrowDone,
 	failDeleteInactive, failDeleteIntent, failDeleteLeft, failDeleteActive, failDeleteSlice, failDeleteUnmapped, failDeleteThin, failDeleteDone,
+	failPoolFile, failPoolClaimed, failPoolLabels, failPoolLabelled, failPoolSuspended, failPoolMetadata, failPoolData,
+	failPoolReload, failPoolDone,
 	failUpgradeLabels, failUpgradeLabelled, failUpgradeDone,
 	failUsageHeld,
 	failRecoverAdopted, failRecoverHeld, failRecoverDeletions, failRecoverVolumes,

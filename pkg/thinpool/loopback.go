@@ -29,10 +29,10 @@ func makeLoopFile(source Loopback) error {
 		return err
 	case !info.Mode().IsRegular():
 		return &FieldError{Field: "source.loopback.path", Value: source.Path, Allowed: "a regular file, or nothing yet"}
-	case info.Size() != source.Size:
-		return fmt.Errorf("%w: source.loopback.size is %d bytes, the file %s has %d", ErrSourceChanged, source.Size, source.Path, info.Size())
+	case info.Size() > source.Size:
+		return fmt.Errorf("%w: source.loopback.size is %d bytes, the file %s has %d, and a pool cannot shrink", ErrSourceChanged, source.Size, source.Path, info.Size())
 	default:
-		return nil
+		return nil // one that is smaller grows once it is known to be whole; see growFile
 	}
 	if err := os.MkdirAll(filepath.Dir(source.Path), 0o700); err != nil {
 		return err

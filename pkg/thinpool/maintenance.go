@@ -58,6 +58,12 @@ func beginMaintenance(ctx context.Context, dm *devicemapper.Client, config Confi
 	if verdict != verdictReopen {
 		return nil, fmt.Errorf("%w: there is no pool on the devices, or one that was never finished", ErrPoolDamaged)
 	}
+	// Devices that the source names already, and the pool does not have yet, stay out of it.
+	members := devices.members()
+	if err := devices[len(members):].close(); err != nil {
+		return nil, err
+	}
+	devices = members
 	m := &maintenance{label: devices[0].label, stack: stack{dm, devices[0].label.PoolID}, devices: devices}
 	if m.lock, err = m.stack.lock(ctx, devices); err != nil {
 		return nil, err

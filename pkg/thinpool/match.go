@@ -21,7 +21,8 @@ const (
 // over, previous is its label, else nil.
 func (s sourceDevices) match(config Config) (v verdict, previous *label, err error) {
 	labelled := 0
-	for _, device := range s {
+	members := s.members()
+	for _, device := range members {
 		switch {
 		case device.err == nil:
 			labelled++
@@ -36,7 +37,7 @@ func (s sourceDevices) match(config Config) (v verdict, previous *label, err err
 	if labelled == 0 {
 		return verdictMake, nil, nil
 	}
-	for _, device := range s {
+	for _, device := range members {
 		if device.err == nil && device.label.PoolName != config.Name {
 			return 0, nil, fmt.Errorf("%w: %s is device %d of pool %q (%s), not of %q; to use it for another pool, clear its first MiB",
 				ErrForeignPool, device.Path, device.label.Device, device.label.PoolName, device.label.PoolID, config.Name)
@@ -55,10 +56,20 @@ func (s sourceDevices) match(config Config) (v verdict, previous *label, err err
 		}
 		return verdictMake, &first.label, nil
 	}
-	return verdictReopen, nil, s.matchReady(config)
+	return verdictReopen, nil, members.matchReady(config)
 }
 
-// matchReady compares the devices of a pool that exists, one by one.
+// members are the devices that the label of the first counts, and all where that has none: those behind them, which the
+// source names already, are to be added. See grow.go.
+func (s sourceDevices) members() sourceDevices {
+	if first := s[0]; first.err == nil && first.label.Device == 0 && first.label.State == stateReady {
+		return s[:min(len(s), len(first.label.Devices))]
+	}
+	return s
+}
+
+// matchReady compares the devices of a pool that exists, one by one. The first one's label is what counts: those of others
+// may be older or newer where growing was cut, but they say which device of the pool each is.
 func (s sourceDevices) matchReady(config Config) error {
 	own := s[0].label
 	for i, device := range s {
@@ -69,19 +80,14 @@ func (s sourceDevices) matchReady(config Config) error {
 			return foreign(device, own)
 		case device.label.Device != i:
 			return fmt.Errorf("%w: %s is device %d of the pool and stands at place %d, %s", ErrSourceChanged, device.Path, device.label.Device, i, device.field)
-		case devicemapper.SectorsOf(device.Size) < device.label.Devices[i].Sectors:
-			return fmt.Errorf("%w: %s has %d bytes, less than the %d that it had when the pool was made", ErrSourceChanged, device.Path, device.Size, device.label.Devices[i].Sectors.Bytes())
+		case i < len(own.Devices) && device.label.Devices[i].ID != own.Devices[i].ID:
+			return fmt.Errorf("%w: the labels of %s and %s disagree about the pool's devices", ErrPoolDamaged, s[0].Path, device.Path)
+		case i < len(own.Devices) && devicemapper.SectorsOf(device.Size) < own.Devices[i].Sectors:
+			return fmt.Errorf("%w: %s: %s has %d bytes, less than the %d that the pool uses", ErrSourceChanged, device.field, device.Path, device.Size, own.Devices[i].Sectors.Bytes())
 		}
 	}
 	if len(own.Devices) != len(s) {
 		return fmt.Errorf("%w: the pool consists of %d devices, source.devices names %d", ErrSourceChanged, len(own.Devices), len(s))
-	}
-	for _, device := range s[1:] {
-		for i, id := range own.Devices {
-			if device.label.Devices[i] != id {
-				return fmt.Errorf("%w: the labels of %s and %s disagree about the pool's devices", ErrPoolDamaged, s[0].Path, device.Path)
-			}
-		}
 	}
 	if own.separate() != config.Source.separate() {
 		asked, made := "source.devices", "source.dataDevice and source.metadataDevice"

@@ -17,7 +17,8 @@ import (
 // ErrForeignPool, ErrPoolDamaged, …), and a device with any signature that config does not name is ErrSignatureFound.
 // Kernel devices that an earlier process left are adopted, those it left suspended are resumed, and every intent that it
 // left in the registry is finished or undone; mounted volumes notice nothing. A pool that the kernel holds read-only or
-// failed opens too, so that its state can be told and its volumes read; it admits nothing.
+// failed opens too, so that its state can be told and its volumes read; it admits nothing. Formats of older versions are
+// upgraded. What the source offers beyond the pool is taken in as by Reconfigure, but a failure of that is only logged.
 //
 // The pool is open in one process at a time. ctx bounds Open, not the pool.
 func Open(ctx context.Context, dm *devicemapper.Client, config Config) (*Pool, error) {
@@ -32,7 +33,7 @@ func open(ctx context.Context, dm *devicemapper.Client, config Config) (_ *Pool,
 	if err := config.validate(); err != nil {
 		return nil, err
 	}
-	p := &Pool{dm: dm, config: config, loopback: config.Source.Loopback != nil, deletionAdded: make(chan struct{}, 1), pace: newPacer()}
+	p := &Pool{dm: dm, config: config, growth: growth{turn: make(chan struct{}, 1)}, loopback: config.Source.Loopback != nil, deletionAdded: make(chan struct{}, 1), pace: newPacer()}
 	if p.versions.thinPool, err = dm.RequireThinPool(ctx); err != nil {
 		return nil, err
 	}
@@ -58,7 +59,8 @@ func open(ctx context.Context, dm *devicemapper.Client, config Config) (_ *Pool,
 	}
 	p.label = devices[0].label
 	p.stack = stack{dm, p.label.PoolID}
-	if p.lock, err = p.stack.lock(ctx, devices); err != nil {
+	members := devices.members()
+	if p.lock, err = p.stack.lock(ctx, members); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -69,13 +71,13 @@ func open(ctx context.Context, dm *devicemapper.Client, config Config) (_ *Pool,
 	if err := p.stack.removeRepairParts(ctx); err != nil {
 		return nil, err
 	}
-	for _, device := range devices {
-		p.paths = append(p.paths, device.Path)
+	p.setPaths(members)
+	p.growth.numbers = members.numbers()
+	if err := p.start(ctx, members); err != nil {
+		return nil, err
 	}
-	if p.loopback {
-		p.paths = []string{config.Source.Loopback.Path}
-	}
-	return p, p.start(ctx, devices)
+	p.growAtOpen(ctx, devices)
+	return p, nil
 }
 
 // start activates the kernel's devices, opens the registry and recovers. On an error what it made is taken back.
@@ -152,10 +154,17 @@ func (p *Pool) activateParts(ctx context.Context, numbers []devicemapper.DeviceN
 		return fmt.Errorf("activate thin pool: %w", err)
 	}
 	if _, err := p.healthy(ctx); err != nil {
-		klog.FromContext(ctx).Error(err, "Thin pool is left with the policy that it has", "pool", p.label.PoolName)
+		klog.FromContext(ctx).Error(err, "Thin pool is left with the size and the policy that it has", "pool", p.label.PoolName)
+		p.growth.behind = true
 		return nil
 	}
-	return p.applyPolicy(ctx, policy)
+	err = p.applyPolicy(ctx, policy)
+	if errors.Is(err, ErrNotGrown) {
+		klog.FromContext(ctx).Error(err, "Thin pool is left with the size that it has", "pool", p.label.PoolName)
+		p.growth.behind = true
+		return nil
+	}
+	return err
 }
 
 // checkSuperblock looks at the metadata before the kernel does: the kernel formats a pool whose superblock is zero, and all

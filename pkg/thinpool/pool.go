@@ -14,8 +14,9 @@ import (
 
 // Pool is an open thin pool. Its methods may be called concurrently.
 type Pool struct {
-	dm       *devicemapper.Client
-	stack    stack
+	dm    *devicemapper.Client
+	stack stack
+	// label: who the pool is never changes. Version, Generation, Devices and Areas belong to who holds growth.turn.
 	label    label
 	paths    []string // of the devices, as the source named them
 	loopback bool
@@ -24,6 +25,7 @@ type Pool struct {
 	// metadataPath is the node of the device below the pool that holds its metadata.
 	metadataPath string
 	handed       *handedPool // what was handed over; nil for a pool that csi-dm divides itself
+	growth       growth
 	registry     *registry
 	lock         *poolLock // nil: a pool that was handed over has none
 	versions     versions

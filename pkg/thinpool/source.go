@@ -25,7 +25,7 @@ type sourceDevice struct {
 type sourceDevices []sourceDevice
 
 // openSource opens the devices of a source and reads their labels. Nothing is written, but a loop file that does not
-// exist yet is made.
+// exist yet is made. What is wrong with a device stands in its err: whether that matters depends on the labels.
 func openSource(ctx context.Context, source Source) (devices sourceDevices, err error) {
 	defer func() {
 		if err != nil {
@@ -37,25 +37,20 @@ func openSource(ctx context.Context, source Source) (devices sourceDevices, err 
 		if err != nil {
 			return nil, err
 		}
-		devices = append(devices, sourceDevice{Description: description, field: "source.loopback", file: file})
+		devices = append(devices, sourceDevice{Description: description, field: "source.loopback.size", file: file})
 	}
 	for _, p := range source.paths() {
 		if err := ctx.Err(); err != nil {
 			return devices, context.Cause(ctx)
 		}
-		device, err := openSourceDevice(p)
-		if err != nil {
-			return devices, err
-		}
-		for _, other := range devices {
-			if other.Number == device.Number {
-				_ = device.file.Close()
-				return devices, &FieldError{Field: p.field, Value: p.path, Allowed: fmt.Sprintf("each device once; %s leads to the same one, %s", other.field, device.Node)}
-			}
-		}
+		device := sourceDevice{Description: blockdevice.Description{Path: p.path}, field: p.field}
+		device.err = device.open(p, devices)
 		devices = append(devices, device)
 	}
 	for i := range devices {
+		if devices[i].err != nil {
+			continue
+		}
 		devices[i].err = errNoLabel
 		if devices[i].Size >= labelArea {
 			devices[i].label, devices[i].err = readLabel(devices[i].file)
@@ -64,17 +59,21 @@ func openSource(ctx context.Context, source Source) (devices sourceDevices, err 
 	return devices, nil
 }
 
-func openSourceDevice(p sourcePath) (sourceDevice, error) {
+// open opens the device that a path leads to, unless it is one of others.
+func (d *sourceDevice) open(p sourcePath, others sourceDevices) error {
 	description, err := p.describe()
 	if err != nil {
-		return sourceDevice{}, err
+		return err
 	}
+	for _, other := range others {
+		if other.file != nil && other.Number == description.Number {
+			return &FieldError{Field: p.field, Value: p.path, Allowed: fmt.Sprintf("each device once; %s leads to the same one, %s", other.field, other.Node)}
+		}
+	}
+	d.Description = description
 	// Not exclusively: a pool whose kernel devices are active holds it already.
-	file, err := os.OpenFile(description.Node, os.O_RDWR, 0)
-	if err != nil {
-		return sourceDevice{}, err
-	}
-	return sourceDevice{Description: description, field: p.field, file: file}, nil
+	d.file, err = os.OpenFile(description.Node, os.O_RDWR, 0)
+	return err
 }
 
 // describe looks at the block device that the path leads to.
@@ -92,7 +91,9 @@ func (p sourcePath) describe() (blockdevice.Description, error) {
 func (s sourceDevices) close() error {
 	var errs []error
 	for _, device := range s {
-		errs = append(errs, device.file.Close())
+		if device.file != nil {
+			errs = append(errs, device.file.Close())
+		}
 	}
 	return errors.Join(errs...)
 }
