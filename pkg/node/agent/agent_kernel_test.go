@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/csi-dm/csi-dm/api/v1alpha1"
+	"github.com/csi-dm/csi-dm/pkg/blockdevice"
 	"github.com/csi-dm/csi-dm/pkg/devicemapper"
 	"github.com/csi-dm/csi-dm/pkg/node/pools"
 	"github.com/csi-dm/csi-dm/pkg/thinpool"
@@ -84,11 +85,64 @@ func kernelDevices(t *testing.T) int {
 	return len(devices)
 }
 
-// TestObjectsToDevicesAndBack takes a pool and two volumes from objects to the kernel and back, over a restart.
+// TestObjectsToDevicesAndBack takes a pool and two volumes from objects to the kernel and back, over a restart, for each
+// kind of source.
 func TestObjectsToDevicesAndBack(t *testing.T) {
-	kerneltest.CheckClean(t)
+	for name, source := range map[string]func(t *testing.T) v1alpha1.PoolSource{
+		"devices": func(t *testing.T) v1alpha1.PoolSource {
+			return v1alpha1.PoolSource{Devices: []string{kerneltest.Disk(t, 2<<30)}}
+		},
+		"separate devices": func(t *testing.T) v1alpha1.PoolSource {
+			return v1alpha1.PoolSource{DataDevice: kerneltest.Disk(t, 2<<30), MetadataDevice: kerneltest.Disk(t, 128<<20)}
+		},
+		"handed over": func(t *testing.T) v1alpha1.PoolSource { return v1alpha1.PoolSource{ThinPoolDevice: somebodysPool(t)} },
+		"loopback": func(t *testing.T) v1alpha1.PoolSource {
+			t.Cleanup(func() { _ = os.Remove(filepath.Join(kerneltest.Scratch(t), "fast.img")) })
+			return v1alpha1.PoolSource{Loopback: &v1alpha1.LoopbackSource{Size: "2Gi"}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			kerneltest.CheckClean(t)
+			made := source(t)
+			objectsToDevicesAndBack(t, func(p *v1alpha1.NodeThinPool) { p.Spec.Source = made })
+		})
+	}
+}
+
+// somebodysPool makes a thin pool outside of csi-dm and gives its path.
+func somebodysPool(t *testing.T) string {
+	t.Helper()
+	ctx := context.Background()
+	dm, err := devicemapper.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	number := func(path string) devicemapper.DeviceNumber {
+		description, err := blockdevice.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return devicemapper.DeviceNumber(description.Number)
+	}
+	target := devicemapper.ThinPool{Metadata: number(kerneltest.Disk(t, 32<<20)), Data: number(kerneltest.Disk(t, 2<<30)), BlockSectors: devicemapper.MinPoolBlockSectors}
+	device, err := dm.Activate(ctx, "somebodys", "", devicemapper.Table{{Length: devicemapper.SectorsOf(2 << 30), Target: target}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := dm.Remove(ctx, device, devicemapper.RemoveOptions{}); err != nil {
+			t.Error(err)
+		}
+		_ = dm.Close()
+	})
+	return device.Path()
+}
+
+func objectsToDevicesAndBack(t *testing.T, source func(*v1alpha1.NodeThinPool)) {
+	t.Helper()
 	before := kernelDevices(t)
-	h := realHarness(t, poolObject(onDisk(kerneltest.Disk(t, 2<<30))), volumeObject("v", small("ext4")), volumeObject("w", small("xfs")))
+	h := realHarness(t, poolObject(source), volumeObject("v", small("ext4")), volumeObject("w", small("xfs")))
+	h.pools.directories.loopback = kerneltest.Scratch(t)
 	h.pass("v", "w")
 	status := h.cluster.pool(testPool).Status
 	if ready := condition(t, status.Conditions, "Ready"); ready.Status != "True" || len(status.PoolID) != 32 || status.Mode != v1alpha1.PoolModeReadWrite ||
