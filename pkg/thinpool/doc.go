@@ -16,7 +16,8 @@
 // pool's metadata and a spare of the same size; the rest of all devices is data. label.go has the label's format, match.go
 // compares labels with a configuration, source.go opens and claims devices, loopback.go makes a file into one.
 // layout_separate.go divides two devices of which one is for metadata alone. A pool that somebody else made has no label:
-// adopt.go finds and judges it, takeover.go makes it csi-dm's, registrythin.go has its registry, a thin device.
+// handedpool.go finds it, adopt.go judges and opens it, takeover.go makes it csi-dm's, registrythin.go has its registry, a
+// thin device.
 //
 // What the pool knows. registryfile.go has the file system that the registry lies on, mounted by file descriptor and
 // visible to nobody; registry.go the bbolt file in it; records.go what is written there. commit.go is the one goroutine
