@@ -53,7 +53,12 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	status := m.Run()
+	if left := unvisited(); status == 0 && len(left) > 0 {
+		fmt.Printf("no test kills a process at these failpoints: %q\n", left)
+		status = 1
+	}
+	os.Exit(status)
 }
 
 func (j childJob) run() error {
@@ -134,7 +139,7 @@ func life(ctx context.Context, p *thinpool.Pool, say func(fact), more int64) err
 	return pendingNone(ctx, p)
 }
 
-// load creates, activates, deactivates and deletes from many goroutines until it is killed.
+// load creates, activates, grows, snapshots and deletes from many goroutines until it is killed.
 func load(ctx context.Context, p *thinpool.Pool, say func(fact), seed uint64) error {
 	const workers = 16
 	failures := make(chan error, workers)
@@ -153,6 +158,10 @@ func load(ctx context.Context, p *thinpool.Pool, say func(fact), seed uint64) er
 						return
 					}
 				}
+				if err := multiply(ctx, p, say, name, r); err != nil {
+					failures <- err
+					return
+				}
 				if r.IntN(3) > 0 {
 					if err := doDelete(ctx, p, say, name); err != nil {
 						failures <- err
@@ -163,6 +172,22 @@ func load(ctx context.Context, p *thinpool.Pool, say func(fact), seed uint64) er
 		}()
 	}
 	return <-failures
+}
+
+// multiply now and then grows a volume, takes a snapshot of it, or both.
+func multiply(ctx context.Context, p *thinpool.Pool, say func(fact), name string, r *rand.Rand) error {
+	if r.IntN(3) == 0 {
+		if _, err := p.GrowVolume(ctx, name, 96*mib); err != nil {
+			return err
+		}
+	}
+	if r.IntN(3) > 0 {
+		return nil
+	}
+	if err := doCreate(ctx, p, say, thinpool.VolumeSpec{Name: name + "-snapshot", Source: name}); err != nil || r.IntN(2) == 0 {
+		return err
+	}
+	return doDelete(ctx, p, say, name+"-snapshot")
 }
 
 func doCreate(ctx context.Context, p *thinpool.Pool, say func(fact), spec thinpool.VolumeSpec) error {
@@ -218,6 +243,7 @@ func runChild(t testing.TB, job childJob, known outcome, limit int) outcome {
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL {
 		result.killed = true
+		visit(job.Failpoint)
 	} else if err != nil {
 		t.Fatalf("child: %v", err)
 	}
