@@ -54,6 +54,11 @@ func filled(t *testing.T, dm *devicemapper.Client, config thinpool.Config) {
 // expectFilled opens a pool that filled has made and reads every byte.
 func expectFilled(t *testing.T, dm *devicemapper.Client, config thinpool.Config) {
 	t.Helper()
+	expectVolumes(t, dm, config, "a", "b", "never-written", "r", "x")
+}
+
+func expectVolumes(t *testing.T, dm *devicemapper.Client, config thinpool.Config, want ...string) {
+	t.Helper()
 	ctx := testContext(t)
 	p := get(thinpool.Open(ctx, dm, config))(t)
 	var names []string
@@ -74,7 +79,7 @@ func expectFilled(t *testing.T, dm *devicemapper.Client, config thinpool.Config)
 		}
 		deactivate(t, p, v.Name)
 	}
-	if want := []string{"a", "b", "never-written", "r", "x"}; !slices.Equal(names, want) {
+	if !slices.Equal(names, want) {
 		t.Errorf("the volumes are %v, want %v", names, want)
 	}
 	// It goes on as a pool does: a volume of a size that had a base, one without.
@@ -256,22 +261,23 @@ func TestRepairMetadata(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		damage func(t *testing.T, disk string)
-		// whether superblock or roots are lost
+		// whether superblock or roots are lost, and volumes with them: those of the last commit, of which a root stands nowhere else
 		reconstructed bool
+		lost          []string
 	}{
-		{"superblock zeroed", func(t *testing.T, disk string) { overwrite(t, disk, metadataBlock(0), zeros) }, true},
-		{"superblock flipped", func(t *testing.T, disk string) { flip(t, disk, 0, 325) }, true},
+		{"superblock zeroed", func(t *testing.T, disk string) { overwrite(t, disk, metadataBlock(0), zeros) }, true, nil},
+		{"superblock flipped", func(t *testing.T, disk string) { flip(t, disk, 0, 325) }, true, nil},
 		{"space maps' indices zeroed", func(t *testing.T, disk string) {
 			superblock := readMetadataBlock(t, disk, 0)
 			overwrite(t, disk, metadataBlock(u64(superblock[64+16:])), zeros)
 			overwrite(t, disk, metadataBlock(u64(superblock[192+16:])), zeros)
-		}, false},
+		}, false, nil},
 		{"root of the details flipped", func(t *testing.T, disk string) {
 			flip(t, disk, u64(readMetadataBlock(t, disk, 0)[328:]), 200)
-		}, true},
+		}, true, []string{"never-written"}},
 		{"root of the mappings zeroed", func(t *testing.T, disk string) {
 			overwrite(t, disk, metadataBlock(u64(readMetadataBlock(t, disk, 0)[320:])), zeros)
-		}, true},
+		}, true, []string{"never-written"}},
 	} {
 		t.Run(strings.ReplaceAll(test.name, " ", "-"), func(t *testing.T) {
 			kerneltest.CheckClean(t)
@@ -294,18 +300,44 @@ func TestRepairMetadata(t *testing.T) {
 			}
 			report := get(thinpool.Repair(ctx, dm, config, found.Actions()))(t)
 			t.Logf("%s: reconstructed %t", found.MetadataDamage, report.Reconstructed)
-			if !report.After.Sound() || report.Reconstructed != test.reconstructed || len(report.Damaged) > 0 || !slices.Equal(report.Done, found.Actions()) {
-				t.Errorf("%+v", report)
+			var lost []string
+			for _, v := range report.After.Lost {
+				lost = append(lost, v.Name)
 			}
+			if report.After.MetadataDamage != "" || report.After.NeedsCheck || report.Reconstructed != test.reconstructed || len(report.Damaged) > 0 ||
+				!slices.Equal(report.Done, found.Actions()) || !slices.Equal(lost, test.lost) || len(report.After.UnknownThinIDs) > 0 {
+				t.Errorf("%+v, %v are lost", report, lost)
+			}
+			forget(t, dm, config, lost)
 			sound(t, dm, config)
-			expectFilled(t, dm, config)
+			want := slices.DeleteFunc([]string{"a", "b", "never-written", "r", "x"}, func(name string) bool { return slices.Contains(lost, name) })
+			expectVolumes(t, dm, config, want...)
 			// Once more: what was damaged is the spare now, and is written over.
 			changeSuperblockOf(t, disk, dm, config)
 			if report := get(thinpool.Repair(ctx, dm, config, allActions))(t); !report.After.Sound() || len(report.Done) != 1 {
 				t.Errorf("the second repair: %+v", report)
 			}
-			expectFilled(t, dm, config)
+			expectVolumes(t, dm, config, want...)
 		})
+	}
+}
+
+// forget deletes volumes that are lost.
+func forget(t *testing.T, dm *devicemapper.Client, config thinpool.Config, names []string) {
+	t.Helper()
+	if len(names) == 0 {
+		return
+	}
+	ctx := testContext(t)
+	p := get(thinpool.Open(ctx, dm, config))(t)
+	for _, name := range names {
+		if err := p.DeleteVolume(ctx, name); err != nil {
+			t.Error(err)
+		}
+	}
+	drained(t, p)
+	if err := p.Shutdown(ctx); err != nil {
+		t.Error(err)
 	}
 }
 

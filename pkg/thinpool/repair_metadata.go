@@ -27,14 +27,12 @@ func (m *maintenance) clearNeedsCheck(ctx context.Context, part string, kind are
 
 // rebuildMetadata writes what can be read of the metadata to the spare area and has the two exchange their places. Until
 // the label is written nothing has happened: the spare's contents matter to nobody.
-func (m *maintenance) rebuildMetadata(ctx context.Context, found findings) error {
-	if found.metadata.rootsLost() {
-		return fmt.Errorf("%w: superblock or roots of the metadata are lost; nothing was changed", ErrPoolDamaged)
-	}
-	damaged, err := m.alias(ctx, partRepairMetadata, areaMetadata)
+func (m *maintenance) rebuildMetadata(ctx context.Context, found findings) (err error) {
+	damaged, release, err := m.damagedMetadata(ctx, found)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, release()) }()
 	spare, err := m.alias(ctx, partRepairSpare, areaSpare)
 	if err != nil {
 		return err
@@ -65,6 +63,15 @@ func (m *maintenance) rebuildMetadata(ctx context.Context, found findings) error
 	reached(failRepairExchanged)
 	// The devices map the areas by their old names.
 	return m.stack.removeRepairParts(ctx)
+}
+
+// damagedMetadata makes the device that thin_repair reads.
+func (m *maintenance) damagedMetadata(ctx context.Context, found findings) (devicemapper.Device, func() error, error) {
+	if found.metadata.rootsLost() {
+		return m.withRoots(ctx, found)
+	}
+	device, err := m.alias(ctx, partRepairMetadata, areaMetadata)
+	return device, func() error { return nil }, err
 }
 
 // finishSpare checks what thin_repair has written and makes its superblock right.
