@@ -9,7 +9,7 @@ import (
 // Dust is a disk with bad blocks: reading one fails until it is written to
 // (Documentation/admin-guide/device-mapper/dm-dust.rst of the kernel). The
 // messages "addbadblock N" and "enable" make blocks bad; N counts blocks of
-// BlockBytes from the beginning of the segment. Without "enable" it is a
+// BlockBytes from the beginning of Device, wherever the segment begins. Without "enable" it is a
 // linear target.
 type Dust struct {
 	Device        DeviceNumber

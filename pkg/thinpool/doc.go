@@ -37,6 +37,10 @@
 // base.go makes and evicts the formatted thin devices that volumes are snapshots of. admission.go decides who fits, by the
 // same function (package headroom) by which the cluster publishes capacity.
 //
+// How the pool is. status.go puts together what the kernel and the registry say, space.go turns free space into states, fault.go
+// reads from the devices below and names the one that has failed, watch.go waits for the kernel's events. When the pool has made
+// all the snapshots of its life, format.go formats volumes one by one.
+//
 // What is done when something is broken. check.go examines a pool that is open (check_open.go) or not: its metadata
 // (check_metadata.go), its registry (check_registry.go, registrypages.go). repair.go does what the examination asks for, and
 // repair_metadata.go has metadata and spare change places, for which repair_roots.go finds trees whose beginning is lost. lock.go keeps all of this, and every Open, from each other, in the

@@ -59,6 +59,7 @@ type Pool struct {
 	deferred   map[uint32]struct{}  // thin ids whose devices the kernel removes when they are closed
 	unknown    int                  // thin devices in the pool that the registry does not know
 	space      spaceStates
+	probing    probing
 	unfit      error // why a pool that was handed over takes no volumes, since its owner changed it
 
 	// deletionAdded holds a token when there may be a deletion that nobody is at; pace makes room between their steps.
@@ -88,7 +89,7 @@ type volume struct {
 	record volumeRecord
 	state  volumeState
 	intent uint64 // the number of its intent in the registry; 0: none
-	// thinMade: the kernel was asked to make its thin device, so the one of its id is its own.
+	// thinMade: the kernel has made its thin device, so the one of its id is its own.
 	thinMade bool
 }
 

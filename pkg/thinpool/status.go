@@ -2,6 +2,7 @@ package thinpool
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/csi-dm/csi-dm/pkg/devicemapper"
@@ -41,8 +42,8 @@ type Status struct {
 	Mode           Mode
 	// The kernel demands a check of the metadata before it writes again.
 	NeedsCheck bool
-	// What keeps the pool from serving all its volumes, in one sentence that names the device and the kernel's mode; empty
-	// for a pool that does.
+	// What keeps the pool from serving all its volumes, with the device and the kernel's mode; empty for a pool that does.
+	// Devices are looked at by Watch alone.
 	Fault string
 	// Whether new volumes with a file system are admitted; if not, AdmissionReason says why in one sentence.
 	Admitting       bool
@@ -122,6 +123,7 @@ func (p *Pool) statusOf(kernel devicemapper.ThinPoolStatus) Status {
 		UnknownThinDevices: p.unknown, PendingDeletions: len(p.deletions), PendingDeletionBytes: p.pendingBytes(),
 	}
 	s.DataDevices, s.MetadataDevice = p.devicesBelow()
+	s.Fault = p.faultOf(kernel)
 	for _, v := range p.volumes {
 		switch v.state {
 		case volumeReady, volumeLost:
@@ -143,7 +145,9 @@ func (p *Pool) statusOf(kernel devicemapper.ThinPoolStatus) Status {
 		err = p.registry.committer.room()
 	}
 	if err == nil {
-		err = p.registry.committer.broken()
+		if err = p.registry.committer.broken(); err != nil {
+			err = fmt.Errorf("%w (the registry is on %s)", err, p.registryName())
+		}
 	}
 	if s.Admitting = err == nil; err != nil {
 		s.AdmissionReason, s.AdmissionError = err.Error(), err

@@ -10,8 +10,9 @@ import (
 
 // Watch calls notify after each event of the kernel's pool (low water, a change of mode), and at least every interval,
 // until ctx ends or the pool is closed; it returns ctx's error or ErrPoolClosed. notify is called from one goroutine at a
-// time, first right at the beginning, and should read Status; it must not close the pool, which waits for it. Not everything that matters raises an event, hence the
-// interval; events that come in a burst make one call.
+// time, first right at the beginning, and should read Status; it must not close the pool, which waits for it. Not everything
+// that matters raises an event, hence the interval; events that come in a burst make one call. At most once an interval a block
+// of each device below the pool is read, and what came of it is in Status.Fault.
 func (p *Pool) Watch(ctx context.Context, interval time.Duration, notify func()) error {
 	if err := p.begin(); err != nil {
 		return p.wrap("watch", "", err)
@@ -22,6 +23,7 @@ func (p *Pool) Watch(ctx context.Context, interval time.Duration, notify func())
 	stop := context.AfterFunc(p.life, cancel) //nolint:contextcheck // the pool's life ends the watch, too
 	defer stop()
 	for {
+		p.lookAtDevices(ctx, interval)
 		// The number is read before notify looks, so that an event in between ends the wait at once.
 		seen, infoErr := p.dm.Info(ctx, p.device)
 		if ctx.Err() == nil {
