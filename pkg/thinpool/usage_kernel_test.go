@@ -208,3 +208,17 @@ func TestUsageUnderLoad(t *testing.T) {
 	released(t, dm, p)
 	drained(t, p)
 }
+
+// TestKilledWhileUsageIsRead: the metadata snapshot that a killed process has left is released by the next.
+func TestKilledWhileUsageIsRead(t *testing.T) {
+	kerneltest.CheckClean(t)
+	dm, config := client(t), configOn(kerneltest.Disk(t, gib))
+	result := runChild(t, childJob{Config: config, Script: "life", Failpoint: "usage: metadata snapshot held"}, outcome{}, 0)
+	if !result.killed {
+		t.Fatal("the child did not come to the failpoint")
+	}
+	recovered(t, dm, config, result)
+	p := open(t, dm, config)
+	released(t, dm, p)
+	get(p.Usage(testContext(t)))(t)
+}
