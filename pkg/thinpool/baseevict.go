@@ -45,8 +45,12 @@ func (p *Pool) giveUpBases(ctx context.Context) bool {
 			klog.FromContext(ctx).Error(err, "Deleting a base for its space failed", "pool", p.label.PoolName, "fsType", key.fsType, "size", key.size)
 			return gave
 		}
-		p.giveBackNow(ctx, d)
 		gave = true
+		if err := p.finishDeletion(ctx, d); err != nil {
+			klog.FromContext(ctx).Error(err, "Giving back the blocks of a base failed", "pool", p.label.PoolName, "fsType", key.fsType, "size", key.size)
+			p.leaveDeletion(d)
+			return gave
+		}
 	}
 }
 

@@ -105,7 +105,7 @@ func (p *Pool) removeDeleted(ctx context.Context, thin uint32) error {
 	uuid, name := p.label.PoolID.thinUUID(thin), p.label.PoolID.baseName(thin)
 	info, infoErr := p.dm.Info(ctx, uuid)
 	if infoErr == nil && info.Name != name {
-		infoErr = p.dm.Rename(ctx, uuid, name)
+		infoErr = p.dm.Rename(ctx, info.Name, name)
 	}
 	if errors.Is(infoErr, devicemapper.ErrNotExist) {
 		return p.removeThin(ctx, thin) // closed in between
