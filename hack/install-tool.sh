@@ -8,7 +8,8 @@ directory=$cache/tools/$name-$version-$(go env GOVERSION)
 if [ ! -x "$directory/$name" ]; then
     echo "installing $name $version" >&2
     mkdir -p "$directory"
-    if ! GOBIN="$directory" GOFLAGS=-buildvcs=false go install "$package@$version" >"$directory/install.log" 2>&1; then
+    # With the flags of the lab's programs, so that what both need is compiled once.
+    if ! GOBIN="$directory" GOFLAGS=-buildvcs=false CGO_ENABLED=0 go install -trimpath "$package@$version" >"$directory/install.log" 2>&1; then
         tail -n 5 "$directory/install.log" >&2
         echo "hack/install-tool.sh: $package@$version could not be installed; the whole output is in $directory/install.log" >&2
         exit 1
