@@ -26,7 +26,7 @@ build: require-go ## Build the csi-dm binary into bin/
 ##### Tests
 
 .PHONY: test
-test: unit-test chart-test kernel-test api-test e2e-test ## Run all tests: unit, chart, kernel, API server, end to end
+test: unit-test chart-test kernel-test crash-short api-test e2e-test ## Run all tests: unit, chart, kernel, crash, API server, end to end
 
 .PHONY: unit-test
 unit-test: require-go ## Run the tests that need no kernel and no cluster, with the race detector

@@ -4,6 +4,7 @@ package crash
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -63,7 +64,8 @@ func TestStrictCuts(t *testing.T) {
 		}
 		result, err := disks.judge(t, c, known)
 		if err != nil {
-			t.Errorf("%v: %v\nreplay it: make crash-test SEED=%d POINTS=%d CUTS=0", c, err, *seed, *points)
+			t.Errorf("seed %d: %v: %v", *seed, c, err)
+			disks.explain(t, c, known)
 			return
 		}
 		inspected.Volumes += result.Volumes
@@ -180,13 +182,17 @@ func (r *rewound) keepUnflushed(device devicemapper.Device, entries []int) error
 }
 
 // open opens the pool on the device, judges it, shuts it down and has its metadata checked.
-func (r *rewound) open(ctx context.Context, device devicemapper.Device, known *history.History) (inspect.Result, error) {
+func (r *rewound) open(ctx context.Context, device devicemapper.Device, known *history.History) (result inspect.Result, err error) {
 	pool, err := thinpool.Open(ctx, r.dm, config(device.Path()))
 	if err != nil {
-		return inspect.Result{}, err
+		return result, err
 	}
-	result, err := inspect.Inspection{Devices: r.dm, Pool: pool, Directory: r.mounts, History: known}.Run(ctx)
-	if err != nil {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, pool.Shutdown(ctx))
+		}
+	}()
+	if result, err = (inspect.Inspection{Devices: r.dm, Pool: pool, Directory: r.mounts, History: known}).Run(ctx); err != nil {
 		return result, err
 	}
 	status, err := pool.Status(ctx)
@@ -201,4 +207,19 @@ func (r *rewound) open(ctx context.Context, device devicemapper.Device, known *h
 		return result, err
 	}
 	return result, inspect.CheckMetadata(ctx, r.dm, table)
+}
+
+// explain shows the record around a moment that was judged to be wrong, and whether the disk is right with nothing kept, or
+// all, of what was not flushed.
+func (r *rewound) explain(t *testing.T, c strictCut, known *history.History) {
+	t.Helper()
+	const around = 60
+	for n := max(0, c.moment-around); n < min(len(r.log.Entries), c.moment+around); n++ {
+		entry := r.log.Entries[n]
+		t.Logf("entry %d: flags %05b, %d bytes at %d %s", n, entry.Flags, entry.Length, entry.Offset, entry.Name)
+	}
+	for name, kept := range map[string][]int{"nothing": nil, "everything": writelog.Range(r.log.Unflushed(c.moment))} {
+		_, err := r.judge(t, strictCut{moment: c.moment, unflushed: kept}, known)
+		t.Logf("with %s kept of what was not flushed: %v", name, err)
+	}
 }

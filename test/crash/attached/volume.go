@@ -28,9 +28,9 @@ type Volume struct {
 	parent string          // of the mount point
 }
 
-// Open activates the volume and mounts it below directory, under its name. The file system is brought up to the device's
-// size.
-func Open(ctx context.Context, pool *thinpool.Pool, directory, name string) (_ *Volume, err error) {
+// Open activates the volume and mounts it below directory, under its name. If it is to fit, the file system is brought up to
+// the device's size.
+func Open(ctx context.Context, pool *thinpool.Pool, directory, name string, fit bool) (_ *Volume, err error) {
 	described, err := pool.Volume(name)
 	if err != nil {
 		return nil, err
@@ -43,13 +43,13 @@ func Open(ctx context.Context, pool *thinpool.Pool, directory, name string) (_ *
 	if v.fsType == "" {
 		return v, nil
 	}
-	if err := v.mount(); err != nil {
+	if err := v.mount(fit); err != nil {
 		return nil, errors.Join(err, pool.Deactivate(ctx, name))
 	}
 	return v, nil
 }
 
-func (v *Volume) mount() error {
+func (v *Volume) mount(fit bool) error {
 	if err := os.MkdirAll(v.root(), 0o700); err != nil {
 		return err
 	}
@@ -62,7 +62,10 @@ func (v *Volume) mount() error {
 	if err != nil {
 		return err
 	}
-	return filesystem.Mount(v.Device, v.fsType, options.Growing(), target)
+	if fit {
+		options = options.Growing()
+	}
+	return filesystem.Mount(v.Device, v.fsType, options, target)
 }
 
 func (v *Volume) root() string { return filepath.Join(v.parent, v.Name) }
@@ -81,6 +84,15 @@ func (v *Volume) Grow() error {
 		return err
 	}
 	return errors.Join(filesystem.Grow(root, v.Device), root.Close())
+}
+
+// Settle writes out all that is in the page cache for the volume's file system.
+func (v *Volume) Settle() error {
+	root, err := os.Open(v.root())
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.Syncfs(int(root.Fd())), root.Close())
 }
 
 // Unmount unmounts the volume and leaves it active.

@@ -11,6 +11,7 @@ const (
 	Delete   Kind = "delete"
 	Write    Kind = "write" // Chunk, Version
 	Sync     Kind = "sync"  // Chunk: an fsync of the file that the chunk is in, acknowledged
+	Fit      Kind = "fit"   // the file system is grown to the device's size
 	Found    Kind = "found" // Size: the volume was there after a crash
 	Missing  Kind = "missing"
 )

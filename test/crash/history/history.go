@@ -25,6 +25,9 @@ type Volume struct {
 	Sizes []int64 `json:"sizes"`
 	// Chunks that were ever written, by number.
 	Chunks map[int]*Chunk `json:"chunks,omitempty"`
+	// Fitting: its file system is being grown. Unfitted: that was cut, here or in what it is a snapshot of.
+	Fitting  bool `json:"fitting,omitempty"`
+	Unfitted bool `json:"unfitted,omitempty"`
 	// Source while its snapshot is being taken: what is written to that meanwhile may be in it.
 	Source string `json:"source,omitempty"`
 }
@@ -50,6 +53,8 @@ func (h *History) Apply(e Event) error {
 	switch e.Kind {
 	case Grow:
 		v.grow(e)
+	case Fit:
+		v.Fitting = e.Stage == Begin
 	case Delete:
 		v.Must, v.Deleting = false, true
 		if e.Stage == Done {
@@ -85,7 +90,7 @@ func (h *History) make(e Event) error {
 		if source == nil {
 			return fmt.Errorf("snapshot of volume %s, which does not exist", e.Source)
 		}
-		v.Type, v.Source = source.Type, e.Source
+		v.Type, v.Source, v.Unfitted = source.Type, e.Source, source.Unfitted
 		for n, chunk := range source.Chunks {
 			// All that its owner believes written at this moment must be in it, synced or not.
 			v.Chunks[n] = &Chunk{Versions: append([]uint64(nil), chunk.Versions[chunk.Written:]...)}
@@ -149,6 +154,7 @@ func (v *Volume) sync(file int) {
 func (h *History) Crashed() {
 	for _, v := range h.Volumes {
 		v.Source = ""
+		v.Unfitted, v.Fitting = v.Unfitted || v.Fitting, false
 		for _, chunk := range v.Chunks {
 			// What was written and not synced may be lost: the newest that must be there is the durable one.
 			chunk.Written = 0

@@ -138,6 +138,20 @@ func TestCrashEndsWhatWasUnderWay(t *testing.T) {
 	expectVersions(t, after, "t", 0, 0, 1, 2)
 }
 
+func TestGrowthOfAFileSystemThatWasCut(t *testing.T) {
+	h := told(t, append(made("a"), append(made("b"), Event{Kind: Fit, Stage: Begin, Volume: "a"},
+		Event{Kind: Fit, Stage: Begin, Volume: "b"}, Event{Kind: Fit, Stage: Done, Volume: "b"})...)...)
+	h.Crashed()
+	if err := h.Apply(Event{Kind: Snapshot, Stage: Begin, Volume: "s", Source: "a", Size: 1}); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{"a": true, "b": false, "s": true} {
+		if h.Volumes[name].Unfitted != want {
+			t.Errorf("%s: %+v", name, h.Volumes[name])
+		}
+	}
+}
+
 func TestMistakes(t *testing.T) {
 	for name, e := range map[string]Event{
 		"created twice":     {Kind: Create, Stage: Begin, Volume: "a"},

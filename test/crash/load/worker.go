@@ -35,8 +35,6 @@ type worker struct {
 type volume struct {
 	name string
 	raw  bool
-	// xfs does not survive a power cut in the seconds after it grew under load: the kernel cannot replay a log that reaches into
-	// space that the superblock on disk does not know yet (before Linux 6.13). That is nothing that a pool could change.
 	xfs  bool
 	size int64
 	used *attached.Volume // nil: not activated
@@ -145,12 +143,13 @@ func (w *worker) snapshot(ctx context.Context, source *volume) error {
 	})
 }
 
+// grow makes a volume larger while it is written to, and its file system if it is mounted.
 func (w *worker) grow(ctx context.Context, v *volume) error {
 	if v.size > 600*mib {
 		return nil
 	}
 	size := v.size + 8*mib
-	return w.whileWriting(v, func() error {
+	growing := func() error {
 		err := w.telling(history.Event{Kind: history.Grow, Volume: v.name, Size: size}, func() error {
 			_, err := w.Pool.GrowVolume(ctx, v.name, size)
 			return err
@@ -160,10 +159,21 @@ func (w *worker) grow(ctx context.Context, v *volume) error {
 		}
 		v.size = size
 		if v.used == nil || v.xfs {
-			return nil // its file system grows with the next mount
+			return nil
 		}
-		return v.used.Grow()
-	})
+		return w.fit(v)
+	}
+	if err := w.whileWriting(v, growing); err != nil || v.used == nil || !v.xfs {
+		return err
+	}
+	// Nothing is written while an xfs grows: before Linux 6.13 a power cut leaves a log that cannot be replayed, if that names
+	// the new space before the superblock does on disk. That is nothing that a pool could change.
+	return errors.Join(v.used.Settle(), w.fit(v), w.Pool.Checkpoint(ctx, v.name))
+}
+
+// fit grows a mounted file system to its device's size.
+func (w *worker) fit(v *volume) error {
+	return w.telling(history.Event{Kind: history.Fit, Volume: v.name}, v.used.Grow)
 }
 
 // remove deletes a volume that is not mounted, active or not.
@@ -179,11 +189,14 @@ func (w *worker) remove(ctx context.Context, v *volume) error {
 }
 
 // use activates and mounts a volume.
-func (w *worker) use(ctx context.Context, v *volume) (err error) {
-	if v.used == nil {
-		v.used, err = attached.Open(ctx, w.Pool, w.Directory, v.name)
+func (w *worker) use(ctx context.Context, v *volume) error {
+	if v.used != nil {
+		return nil
 	}
-	return err
+	return w.telling(history.Event{Kind: history.Fit, Volume: v.name}, func() (err error) {
+		v.used, err = attached.Open(ctx, w.Pool, w.Directory, v.name, true)
+		return err
+	})
 }
 
 // release takes a volume out of use.
