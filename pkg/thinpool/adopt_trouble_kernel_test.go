@@ -58,6 +58,26 @@ func TestAdoptNeedsCheck(t *testing.T) {
 	owned.finishOnPool(t, pool)
 }
 
+// fail has the disk of the pool's metadata fail, which the kernel notices with the next change of the metadata.
+func (p *plainPool) fail(t testing.TB, disk *faultyDisk) {
+	t.Helper()
+	ctx := testContext(t)
+	disk.fail(disk.whole(), failingAll)
+	err := errors.Join(p.dm.CreateThin(ctx, p.device, 5), p.dm.DeleteThin(ctx, p.device, 5))
+	if status := get(p.dm.ThinPoolStatus(ctx, p.device))(t); status.Mode != devicemapper.PoolModeFailed {
+		t.Fatalf("the pool has not failed: %+v (%v)", status, err)
+	}
+}
+
+// mend is what the pool's owner does about that: a disk that works, and the check that the kernel demands.
+func (p *plainPool) mend(t testing.TB, disk *faultyDisk) {
+	t.Helper()
+	p.deactivate(t)
+	disk.heal()
+	p.activate(t)
+	p.needsCheck(t, false)
+}
+
 // TestAdoptFailedPool: the metadata's disk fails under a pool. It is refused, before it is taken over as later, and back
 // when its owner has made it well.
 func TestAdoptFailedPool(t *testing.T) {
@@ -66,34 +86,17 @@ func TestAdoptFailedPool(t *testing.T) {
 	disk := newFaultyDisk(t, dm, "metadata-disk", 32*mib)
 	owned := newPlainPoolOn(t, dm, disk.path(), gib, nil)
 	config := owned.config()
-	failed := func() {
-		t.Helper()
-		disk.fail(disk.whole(), failingAll)
-		// The kernel notices with the next change of the metadata.
-		err := errors.Join(dm.CreateThin(ctx, owned.device, 5), dm.DeleteThin(ctx, owned.device, 5))
-		if status := owned.status(t); status.Mode != devicemapper.PoolModeFailed {
-			t.Fatalf("the pool has not failed: %+v (%v)", status, err)
-		}
-	}
-	well := func() {
-		t.Helper()
-		owned.deactivate(t)
-		disk.heal()
-		owned.activate(t)
-	}
-	failed()
+	owned.fail(t, disk)
 	_, err := thinpool.Open(ctx, dm, config)
 	refused(t, err, thinpool.ErrPoolFailed, "source.thinPoolDevice", `mode "Fail"`)
-	well()
-	owned.needsCheck(t, false) // what its owner does after thin_check
+	owned.mend(t, disk)
 	pool := get(thinpool.Open(ctx, dm, config))(t)
 	v := create(t, pool, ext4("v", 64*mib))
 	owned.finishOnPool(t, pool)
-	failed()
+	owned.fail(t, disk)
 	_, err = thinpool.Open(ctx, dm, config)
 	refused(t, err, thinpool.ErrPoolFailed, "source.thinPoolDevice", `mode "Fail"`)
-	well()
-	owned.needsCheck(t, false)
+	owned.mend(t, disk)
 	pool = get(thinpool.Open(ctx, dm, config))(t)
 	if found := get(pool.Volume("v"))(t); found.ThinID != v.ThinID {
 		t.Errorf("%+v became %+v", v, found)
