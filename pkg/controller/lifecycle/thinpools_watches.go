@@ -4,13 +4,9 @@ import (
 	"context"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/util/workqueue"
-	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
-	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -22,36 +18,11 @@ func (t *ThinPools) addTo(mgr manager.Manager) error {
 		Named("thinpool").
 		WithOptions(controller.Options{RateLimiter: retries[reconcile.Request]()}).
 		For(&v1alpha1.ThinPool{}).
-		Watches(&v1alpha1.NodeThinPool{}, gather(t.ofPart)).
-		Watches(&corev1.Node{}, gather(t.ofNode)).
-		Watches(&corev1.Pod{}, gather(t.ofAgent)).
-		Watches(&v1alpha1.ThinVolume{}, gather(t.ofVolume), builder.WithPredicates(onlyDeletions)).
+		Watches(&v1alpha1.NodeThinPool{}, gather(summaryInterval, t.ofPart)).
+		Watches(&corev1.Node{}, gather(summaryInterval, t.ofNode)).
+		Watches(&corev1.Pod{}, gather(summaryInterval, t.ofAgent)).
+		Watches(&v1alpha1.ThinVolume{}, gather(summaryInterval, t.ofVolume), builder.WithPredicates(onlyDeletions)).
 		Complete(t)
-}
-
-// gather queues the ThinPools that a change touches, once for all changes within the interval.
-func gather(touched func(context.Context, client.Object) ([]string, error)) handler.EventHandler {
-	add := func(ctx context.Context, object client.Object, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-		pools, err := touched(ctx, object)
-		if err != nil {
-			// The caches are local: this is a programming error, an index that is missing.
-			klog.FromContext(ctx).Error(err, "Cannot tell which pools a change touches", "object", klog.KObj(object))
-		}
-		for _, pool := range pools {
-			q.AddAfter(reconcile.Request{NamespacedName: client.ObjectKey{Name: pool}}, summaryInterval)
-		}
-	}
-	return handler.Funcs{
-		CreateFunc: func(ctx context.Context, e event.CreateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-			add(ctx, e.Object, q)
-		},
-		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-			add(ctx, e.ObjectNew, q)
-		},
-		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-			add(ctx, e.Object, q)
-		},
-	}
 }
 
 func (t *ThinPools) ofPart(_ context.Context, object client.Object) ([]string, error) {
