@@ -8,6 +8,9 @@ const (
 	ConditionMetadataSpace = "MetadataSpaceSufficient"
 	// ConditionSnapshotBudget is False once few or none are left of the snapshots that a pool can make in its life.
 	ConditionSnapshotBudget = "SnapshotBudgetSufficient"
+	// ConditionGrown is False while the source offers space that the pool could not take in: devices that were added or have
+	// become larger, or a larger file.
+	ConditionGrown = "Grown"
 	// ConditionNoOrphans is False while the pool holds volumes of which there is no ThinVolume.
 	ConditionNoOrphans = "NoOrphanedVolumes"
 )
@@ -20,6 +23,7 @@ const (
 	ReasonSpaceFull       = "SpaceFull"
 	ReasonSnapshotsLow    = "SnapshotBudgetLow"
 	ReasonSnapshotsUsedUp = "SnapshotBudgetUsedUp"
+	ReasonAllTakenIn      = "AllTakenIn"
 	ReasonNoneOrphaned    = "NoneOrphaned"
 	ReasonOrphanedVolumes = "OrphanedVolumes"
 	ReasonPoolFull        = "PoolFull"

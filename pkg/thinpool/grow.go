@@ -2,6 +2,7 @@ package thinpool
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"reflect"
@@ -32,7 +33,7 @@ type growth struct {
 	numbers []devicemapper.DeviceNumber // of the label's devices
 	// behind: the kernel's devices may be shorter than the label says.
 	behind bool
-	// What was offered when it was tried last, when that was, and what came of it.
+	// What was offered when it was tried last, when that was, and what came of it. To change failure takes Pool.mutex, too.
 	offered offer
 	tried   time.Time
 	failure error
@@ -62,7 +63,7 @@ func (p *Pool) grow(ctx context.Context, config Config) error {
 	g := &p.growth
 	offered, more := p.offers(config.Source)
 	if !more && !g.behind {
-		g.failure = nil
+		p.setGrowthFailure(ctx, nil)
 		return nil
 	}
 	if !g.behind && reflect.DeepEqual(offered, g.offered) && (g.failure == nil && !g.tried.IsZero() || time.Since(g.tried) < growthPause) {
@@ -73,7 +74,7 @@ func (p *Pool) grow(ctx context.Context, config Config) error {
 		err = p.growOn(ctx, config, devices)
 		_ = devices.close() // nothing is written any more: labels were flushed
 	}
-	p.tried(offered, err)
+	p.tried(ctx, offered, err)
 	return g.failure
 }
 
@@ -84,17 +85,26 @@ func (p *Pool) growAtOpen(ctx context.Context, devices sourceDevices) {
 	if !more {
 		return
 	}
-	p.tried(offered, p.growOn(ctx, p.config, devices))
-	if p.growth.failure != nil {
-		klog.FromContext(ctx).Error(p.growth.failure, "Thin pool is open without what its source offers", "pool", p.label.PoolName)
-	}
+	p.tried(ctx, offered, p.growOn(ctx, p.config, devices))
 }
 
-func (p *Pool) tried(offered offer, err error) {
-	if err != nil {
+func (p *Pool) tried(ctx context.Context, offered offer, err error) {
+	p.growth.offered, p.growth.tried = offered, time.Now()
+	if err != nil && !errors.Is(err, ErrNotGrown) {
 		err = fmt.Errorf("%w: %w", ErrNotGrown, err)
 	}
-	p.growth.offered, p.growth.tried, p.growth.failure = offered, time.Now(), err
+	p.setGrowthFailure(ctx, err)
+}
+
+// setGrowthFailure keeps what came of growing, and logs it unless it is the same as before.
+func (p *Pool) setGrowthFailure(ctx context.Context, err error) {
+	p.mutex.Lock()
+	before := p.growth.failure
+	p.growth.failure = err
+	p.mutex.Unlock()
+	if err != nil && (before == nil || before.Error() != err.Error()) {
+		klog.FromContext(ctx).Error(err, "Thin pool goes on without what its source offers", "pool", p.label.PoolName)
+	}
 }
 
 // offers looks at the source without opening anything.

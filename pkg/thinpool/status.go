@@ -62,6 +62,9 @@ type Status struct {
 	// Volumes in the registry whose thin device the pool does not hold, and thin devices in the pool that the registry
 	// does not know. Both are 0 unless somebody else changed the pool.
 	LostVolumes, UnknownThinDevices int
+	// Why what the source offers beyond the pool could not be taken in when that was tried last, as Reconfigure gave it. Nil:
+	// the pool has all of it.
+	GrowthError error
 	// Whether the pool stands on a loop file.
 	Loopback bool
 	// Paths of the devices that the pool was opened with.
@@ -120,6 +123,7 @@ func (p *Pool) statusOf(kernel devicemapper.ThinPoolStatus) Status {
 		Loopback: p.loopback, Devices: slices.Clone(p.paths),
 		DeviceMapperVersion: p.versions.deviceMapper.String(), ThinPoolVersion: p.versions.thinPool.String(),
 		ErrorIfNoSpace: kernel.ErrorIfNoSpace, DiscardPassdown: kernel.Discards == devicemapper.DiscardPassdown,
+		GrowthError:        p.growth.failure,
 		UnknownThinDevices: p.unknown, PendingDeletions: len(p.deletions), PendingDeletionBytes: p.pendingBytes(),
 	}
 	s.DataDevices, s.MetadataDevice = p.devicesBelow()

@@ -244,6 +244,69 @@ func TestDeviceWithASignature(t *testing.T) {
 	h.pass()
 }
 
+// TestPoolGrows: a disk that has grown is seen without a change of the object; one that is added is taken in unless it
+// carries something, with which the pool goes on as it was.
+func TestPoolGrows(t *testing.T) {
+	kerneltest.CheckClean(t)
+	first, second := kerneltest.Disk(t, 1<<30), kerneltest.Disk(t, 1<<30)
+	if output, err := exec.Command("mkfs.ext4", "-q", "--", second).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, output)
+	}
+	h := realHarness(t, poolObject(onDisk(first)), volumeObject("v", nil))
+	total := func() int64 { return h.cluster.pool(testPool).Status.Data.Total.Value() }
+	grown := func(want string) {
+		t.Helper()
+		conditions := h.cluster.pool(testPool).Status.Conditions
+		if found := condition(t, conditions, "Grown"); string(found.Status)+" "+found.Reason != want {
+			t.Errorf("grown is %+v, want %s", found, want)
+		}
+		for _, kind := range []string{"Ready", "Admitting"} {
+			if found := condition(t, conditions, kind); found.Status != metav1.ConditionTrue {
+				t.Errorf("%s is %+v", kind, found)
+			}
+		}
+	}
+	change := func(do func(source *v1alpha1.PoolSource)) {
+		t.Helper()
+		object := h.cluster.pool(testPool)
+		do(&object.Spec.Source)
+		if err := h.Update(context.Background(), object); err != nil {
+			t.Fatal(err)
+		}
+		h.pass()
+	}
+	h.pass("v")
+	grown("True AllTakenIn")
+	before := total()
+	kerneltest.GrowDisk(t, first, 2<<30)
+	h.pass()
+	if now := total(); now < before+1000<<20 {
+		t.Errorf("%d bytes became %d after the disk grew", before, now)
+	}
+	before = total()
+	change(func(source *v1alpha1.PoolSource) { source.Devices = append(source.Devices, second) })
+	grown("False SignatureFound")
+	h.restart()
+	h.pass()
+	grown("False SignatureFound")
+	if now := total(); now != before {
+		t.Errorf("%d bytes became %d", before, now)
+	}
+	change(func(source *v1alpha1.PoolSource) { source.Force = []string{"ext4"} })
+	grown("True AllTakenIn")
+	if now := total(); now < before+1000<<20 {
+		t.Errorf("%d bytes became %d after a disk was added", before, now)
+	}
+	h.restart()
+	h.pass("v")
+	h.delete(h.volume("v"))
+	if _, err := h.reconcileVolume("v"); err != nil {
+		t.Error(err)
+	}
+	h.delete(h.cluster.pool(testPool))
+	h.pass()
+}
+
 // TestNoRoom: a volume that does not fit is refused with a reason that the controller acts on, and nothing is left of it.
 func TestNoRoom(t *testing.T) {
 	kerneltest.CheckClean(t)

@@ -34,13 +34,15 @@ type scriptedPool struct {
 	statusErr error
 	createErr error
 	deleteErr error
-	shutdown  error
-	usage     thinpool.PoolUsage
-	usageErr  error
-	created   map[string]thinpool.Volume
-	creates   int
-	deletes   int
-	down      bool
+	// reconfigureErr is what Reconfigure ends with.
+	reconfigureErr error
+	shutdown       error
+	usage          thinpool.PoolUsage
+	usageErr       error
+	created        map[string]thinpool.Volume
+	creates        int
+	deletes        int
+	down           bool
 }
 
 func (p *scriptedPool) CreateVolume(_ context.Context, spec thinpool.VolumeSpec) (thinpool.Volume, error) {
@@ -86,7 +88,7 @@ func (p *scriptedPool) Status(context.Context) (thinpool.Status, error) {
 	return p.status, p.statusErr
 }
 
-func (p *scriptedPool) Reconfigure(context.Context, thinpool.Config) error { return nil }
+func (p *scriptedPool) Reconfigure(context.Context, thinpool.Config) error { return p.reconfigureErr }
 
 func (p *scriptedPool) Watch(ctx context.Context, _ time.Duration, _ func()) error {
 	<-ctx.Done()

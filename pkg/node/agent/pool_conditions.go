@@ -19,9 +19,9 @@ const (
 // poolConditions are the conditions of an open pool. configErr is what came of applying the object's settings to it,
 // orphaned are the names of the volumes that have no object.
 func poolConditions(state thinpool.Status, configErr error, orphaned []string) []metav1.Condition {
-	ready := readyCondition(state, configErr)
+	ready := readyCondition(state, unsettled(configErr))
 	return []metav1.Condition{
-		ready, admittingCondition(ready, state), productionCondition(state),
+		ready, admittingCondition(ready, state), productionCondition(state), growthCondition(state),
 		spaceCondition(v1alpha1.ConditionDataSpace, "data", state.Data), spaceCondition(v1alpha1.ConditionMetadataSpace, "metadata", state.Metadata),
 		budgetCondition(state), orphansCondition(orphaned),
 	}
@@ -78,6 +78,15 @@ func refusalReason(err error) string {
 	}
 	why, _ := reason(err)
 	return why
+}
+
+// growthCondition says whether the pool has all the space that its source offers. Without it the pool goes on as it is.
+func growthCondition(state thinpool.Status) metav1.Condition {
+	if err := state.GrowthError; err != nil {
+		why, _ := reason(err)
+		return conditionOf(v1alpha1.ConditionGrown, metav1.ConditionFalse, why, "%s", message(err))
+	}
+	return conditionOf(v1alpha1.ConditionGrown, metav1.ConditionTrue, v1alpha1.ReasonAllTakenIn, "The pool has all the space that its source offers.")
 }
 
 func productionCondition(state thinpool.Status) metav1.Condition {

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -101,7 +102,16 @@ func (r *poolReconciler) Reconcile(ctx context.Context, request reconcile.Reques
 		return reconcile.Result{}, err
 	}
 	// With the error the queue's rate limit decides when it is tried again.
-	return reconcile.Result{RequeueAfter: wait}, openErr
+	return reconcile.Result{RequeueAfter: wait}, unsettled(openErr)
+}
+
+// unsettled is the error for which the queue is to try again. Growing is tried again by the engine whenever the pool is
+// looked at, which the watchers see to, and its error is in the pool's status.
+func unsettled(openErr error) error {
+	if errors.Is(openErr, thinpool.ErrNotGrown) {
+		return nil
+	}
+	return openErr
 }
 
 func (r *poolReconciler) openFor(ctx context.Context, object *v1alpha1.NodeThinPool) error {

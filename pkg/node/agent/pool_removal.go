@@ -85,5 +85,5 @@ func (r *poolReconciler) waitForVolumes(ctx context.Context, object *v1alpha1.No
 	if _, err := r.write(ctx, object, wanted); err != nil {
 		return err
 	}
-	return openErr
+	return unsettled(openErr)
 }

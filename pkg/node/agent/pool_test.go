@@ -106,6 +106,9 @@ func TestPoolConditions(t *testing.T) {
 		"check":    {func(s *thinpool.Status) { s.NeedsCheck = true }, map[string]string{"Ready": "False PoolFailed", "Admitting": "False PoolNotReady"}},
 		"fault":    {func(s *thinpool.Status) { s.Fault = "/dev/vdb cannot be read" }, map[string]string{"Ready": "False PoolFailed", "Admitting": "False PoolNotReady"}},
 		"loopback": {func(s *thinpool.Status) { s.Loopback = true }, map[string]string{"ProductionGrade": "False Loopback"}},
+		"not grown": {func(s *thinpool.Status) {
+			s.GrowthError = fmt.Errorf("%w: %w: /dev/vdc carries ext4", thinpool.ErrNotGrown, thinpool.ErrSignatureFound)
+		}, map[string]string{"Grown": "False SignatureFound"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHarness(t, poolObject(nil))
@@ -117,6 +120,7 @@ func TestPoolConditions(t *testing.T) {
 			want := map[string]string{
 				"Ready": "True Ready", "Admitting": "True Admitting", "ProductionGrade": "True BlockDevices", "DataSpaceSufficient": "True Sufficient",
 				"MetadataSpaceSufficient": "True Sufficient", "SnapshotBudgetSufficient": "True Sufficient", "NoOrphanedVolumes": "True NoneOrphaned",
+				"Grown": "True AllTakenIn",
 			}
 			maps.Copy(want, test.want)
 			for kind, expected := range want {
@@ -129,6 +133,41 @@ func TestPoolConditions(t *testing.T) {
 				t.Errorf("ready says %q", message)
 			}
 		})
+	}
+}
+
+// TestPoolThatCannotGrow: with space that could not be taken in the pool goes on, and its other settings are applied.
+func TestPoolThatCannotGrow(t *testing.T) {
+	h := newHarness(t, poolObject(nil))
+	if _, err := h.reconcilePool(); err != nil {
+		t.Fatal(err)
+	}
+	h.pool.reconfigureErr = fmt.Errorf("%w: %w", thinpool.ErrNotGrown, thinpool.ErrDeviceNotFound)
+	h.pool.status.GrowthError = h.pool.reconfigureErr
+	object := h.cluster.pool(testPool)
+	object.Spec.MinFreeSpace = "20%"
+	if err := h.Update(t.Context(), object); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.reconcilePool(); err != nil {
+		t.Errorf("it is tried by the queue: %v", err)
+	}
+	conditions := h.cluster.pool(testPool).Status.Conditions
+	for kind, want := range map[string]string{"Ready": "True Ready", "Admitting": "True Admitting", "Grown": "False DeviceNotFound"} {
+		if found := condition(t, conditions, kind); string(found.Status)+" "+found.Reason != want {
+			t.Errorf("%s is %+v", kind, found)
+		}
+	}
+	if config, _ := h.set.Config("fast"); config.MinFreePercent != 20 {
+		t.Errorf("the settings are %+v", config)
+	}
+	// Another failure is one of the settings.
+	h.pool.reconfigureErr = thinpool.ErrSourceChanged
+	if _, err := h.reconcilePool(); !errors.Is(err, thinpool.ErrSourceChanged) {
+		t.Errorf("got %v", err)
+	}
+	if found := condition(t, h.cluster.pool(testPool).Status.Conditions, "Ready"); found.Reason != v1alpha1.ReasonSourceChanged {
+		t.Errorf("ready is %+v", found)
 	}
 }
 

@@ -56,19 +56,21 @@ func (s *Set) member(name string) *member {
 }
 
 // Open opens the pool of config.Name, or applies the configuration to it if it is open. It tells whether it was opened by
-// this call. What goes wrong is remembered as the reason for which the pool is not open.
+// this call. What goes wrong is remembered as the reason for which the pool is not open. thinpool.ErrNotGrown says that the
+// configuration is applied, but for space that it offers.
 func (s *Set) Open(ctx context.Context, config thinpool.Config) (pool Pool, opened bool, err error) {
 	m := s.member(config.Name)
 	m.changing.Lock()
 	defer m.changing.Unlock()
 	if pool := s.poolOf(m); pool != nil {
-		if err := pool.Reconfigure(ctx, config); err != nil {
+		err := pool.Reconfigure(ctx, config)
+		if err != nil && !errors.Is(err, thinpool.ErrNotGrown) {
 			return pool, false, err
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		m.config = config
-		return pool, false, nil
+		return pool, false, err
 	}
 	pool, err = s.open(ctx, config)
 	s.mu.Lock()
