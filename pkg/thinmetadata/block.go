@@ -55,7 +55,7 @@ func (d *Device) Close() error {
 
 // read fills blocks with those from number on.
 func (d *Device) read(number uint64, blocks []Block) error {
-	if number > maximumBlocks {
+	if number >= maximumBlocks {
 		return fmt.Errorf("%w: block %d is out of bounds", ErrDamaged, number)
 	}
 	_, err := d.ReadAt(bytesOf(blocks), int64(number)*BlockSize)

@@ -118,7 +118,7 @@ func (c *counter) count(ctx context.Context, by owner, root uint64) error {
 func (c *counter) claim(by owner, level *[]visited) (again []uint64, err error) {
 	fresh := (*level)[:0]
 	for _, v := range *level {
-		if v.number > maximumBlocks {
+		if v.number >= maximumBlocks {
 			return nil, fmt.Errorf("%w: block %d is out of bounds", ErrDamaged, v.number)
 		}
 		switch o := c.owners.at(v.number); *o {
@@ -177,7 +177,7 @@ func (c *counter) share(ctx context.Context, level []uint64) error {
 			}
 			for j := range n.entries {
 				child := n.number(j)
-				if child > maximumBlocks {
+				if child >= maximumBlocks {
 					return fmt.Errorf("%w: block %d is out of bounds", ErrDamaged, child)
 				}
 				if o := c.owners.at(child); *o != ownerShared {

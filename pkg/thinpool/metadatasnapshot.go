@@ -68,7 +68,9 @@ func (p *Pool) reserveMetadata(ctx context.Context) error {
 	if errors.Is(err, devicemapper.ErrMetadataSnapshotHeld) {
 		return fmt.Errorf("%w: %w", ErrMetadataHeld, err)
 	}
-	p.metadataLeft = err != nil
+	if err == nil {
+		p.metadataLeft = true // until it is released
+	}
 	return p.messageFailure(err)
 }
 

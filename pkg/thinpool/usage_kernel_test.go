@@ -222,3 +222,19 @@ func TestKilledWhileUsageIsRead(t *testing.T) {
 	released(t, dm, p)
 	get(p.Usage(testContext(t)))(t)
 }
+
+// TestUsageOfHandedPool: in a pool that was handed over the registry is a thin device like any other, and no volume.
+func TestUsageOfHandedPool(t *testing.T) {
+	kerneltest.CheckClean(t)
+	dm, ctx := client(t), testContext(t)
+	owned := newPlainPool(t, dm, gib, nil)
+	p := get(thinpool.Open(ctx, dm, owned.config()))(t)
+	create(t, p, raw("r", 10*mib))
+	writeBlocks(t, p, "r", 4) // of 64 KiB, two of the pool's
+	usage := get(p.Usage(ctx))(t)
+	held, registry := thinpool.Usage{Mapped: 256 << 10, Exclusive: 256 << 10}, thinpool.Usage{Mapped: 64 * mib, Exclusive: 64 * mib}
+	if len(usage.Volumes) != 1 || usage.Volumes["r"] != held || usage.Others != registry {
+		t.Errorf("%+v", usage)
+	}
+	owned.finishOnPool(t, p)
+}

@@ -16,9 +16,11 @@ import (
 )
 
 const (
-	// firstUsage is when the volumes' usage is read after the agent's start, usageInterval how long later again.
+	// firstUsage is when the volumes' usage is read after the agent's start, usageInterval how long later again: longer where
+	// reading takes more than a hundredth of that.
 	firstUsage    = time.Minute
 	usageInterval = 10 * time.Minute
+	usageShare    = 100
 	// usageLimit bounds the reading of one pool.
 	usageLimit = 5 * time.Minute
 	// usagePercent is the change from which on a figure is written anew.
@@ -41,12 +43,13 @@ func (r *usageReporter) Start(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
+		began := time.Now()
 		for _, name := range r.pools.Names() {
 			if err := r.report(ctx, name); err != nil && ctx.Err() == nil {
 				klog.FromContext(ctx).Error(err, "What the volumes hold of their pool could not be reported", "pool", name)
 			}
 		}
-		timer.Reset(usageInterval)
+		timer.Reset(max(usageInterval, usageShare*time.Since(began)))
 	}
 }
 
