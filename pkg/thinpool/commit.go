@@ -42,9 +42,12 @@ type committer struct {
 	nextThinID uint32 // the highest that was submitted
 	freePages  int64
 
-	written   uint32 // next thin id in the file
-	inUse     int64  // pages of the file that are or were in use
-	abandoned bool   // a fault left bbolt locked
+	// What follows belongs to the goroutine.
+	written   uint32   // next thin id in the file
+	inUse     int64    // pages of the file that are or were in use
+	abandoned bool     // a fault left bbolt locked
+	journal   *journal // nil: every commit is a transaction
+	unfolded  []write  // that are in the journal and not in a transaction yet
 }
 
 type submission struct {
@@ -137,15 +140,19 @@ func (c *committer) run(r *registry) {
 		select {
 		case <-c.ends:
 			c.flush(r)
+			c.fold(r)
 			return
 		case <-patience.C:
 			c.flush(r)
+			c.fold(r)
 		case <-c.wake:
 			if c.urgent() {
 				c.flush(r)
-			} else {
-				patience.Reset(riderPatience)
 			}
+			if c.journal != nil && (c.journal.used >= foldSlots || len(c.unfolded) >= foldWrites/2) {
+				c.fold(r)
+			}
+			patience.Reset(riderPatience)
 		}
 	}
 }
@@ -162,34 +169,86 @@ func (c *committer) urgent() bool {
 	return false
 }
 
-// flush commits all that is queued in one transaction and tells those who wait.
+// flush commits all that is queued and tells those who wait.
 func (c *committer) flush(r *registry) {
 	c.mutex.Lock()
 	queue, nextThinID, err := c.queue, c.nextThinID, c.failed
+	room := c.freePages >= foldPages
 	c.queue, c.riding = nil, false
 	c.mutex.Unlock()
 	if len(queue) == 0 {
 		return
 	}
 	if err == nil {
-		err = c.transact(r, queue, nextThinID)
+		err = c.write(r, queue, nextThinID, room)
 	}
 	if errors.Is(err, ErrRegistryFull) {
 		c.requeue(queue)
-	} else if err != nil {
-		err = fmt.Errorf("%w: registry: %w", ErrPoolFailed, err)
 	}
-	c.mutex.Lock()
-	if err != nil && !errors.Is(err, ErrRegistryFull) && c.failed == nil {
-		c.failed = err
-	}
-	c.freePages = r.freePagesOf(c.inUse)
-	c.mutex.Unlock()
+	err = c.settled(r, err)
 	for _, s := range queue {
 		if s.done != nil {
 			s.done <- err
 		}
 	}
+}
+
+// fold brings what is only in the journal into the database.
+func (c *committer) fold(r *registry) {
+	if len(c.unfolded) == 0 || c.broken() != nil {
+		return
+	}
+	_ = c.settled(r, c.transact(r, nil))
+	reached(failCommitFolded)
+}
+
+// settled remembers the error with which the registry fails, and how much of it is free.
+func (c *committer) settled(r *registry, err error) error {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if err != nil && !errors.Is(err, ErrRegistryFull) {
+		if !errors.Is(err, ErrPoolFailed) {
+			err = fmt.Errorf("%w: registry: %w", ErrPoolFailed, err)
+		}
+		if c.failed == nil {
+			c.failed = err
+		}
+	}
+	c.freePages = r.freePagesOf(c.inUse)
+	return err
+}
+
+// write makes a queue durable: in the journal, if somebody waits and the database has room to fold it later, or else in a
+// transaction.
+func (c *committer) write(r *registry, queue []submission, nextThinID uint32, room bool) error {
+	var writes []write
+	waited := false
+	for _, s := range queue {
+		writes = append(writes, s.writes...)
+		waited = waited || s.done != nil
+	}
+	if nextThinID != c.written {
+		writes = append(writes, write{bucketPool, []byte(keyNextThinID), binary.BigEndian.AppendUint32(nil, nextThinID)})
+	}
+	if len(c.unfolded) > 0 && len(c.unfolded)+len(writes) > foldWrites {
+		if err := c.transact(r, nil); err != nil {
+			return err
+		}
+	}
+	err := errJournalFull
+	if c.journal != nil && room && waited && len(writes) <= foldWrites {
+		if err = c.journal.append(writes); err == nil {
+			c.unfolded = append(c.unfolded, writes...)
+			reached(failCommitJournalled)
+		}
+	}
+	if errors.Is(err, errJournalFull) {
+		err = c.transact(r, writes)
+	}
+	if err == nil {
+		c.written = nextThinID
+	}
+	return err
 }
 
 // requeue keeps the riders of a transaction that did not fit: they are results of what has happened.
@@ -206,8 +265,8 @@ func (c *committer) requeue(queue []submission) {
 	c.riding = len(riders) > 0
 }
 
-// transact makes one transaction of a queue. A fault in the mapped file becomes an error.
-func (c *committer) transact(r *registry, queue []submission, nextThinID uint32) (err error) {
+// transact folds the journal and applies further writes, in one transaction. A fault in the mapped file becomes an error.
+func (c *committer) transact(r *registry, writes []write) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if fault := recover(); fault != nil {
@@ -217,23 +276,24 @@ func (c *committer) transact(r *registry, queue []submission, nextThinID uint32)
 	}()
 	err = r.db.Update(func(tx *bbolt.Tx) error {
 		c.inUse = tx.Size() / registryPageSize
-		for _, s := range queue {
-			for _, w := range s.writes {
-				if err := w.apply(tx); err != nil {
-					return err
-				}
+		if len(c.unfolded) > 0 {
+			if err := applyFolding(tx, c.unfolded, c.journal.sequence); err != nil {
+				return err
 			}
 		}
-		if nextThinID == c.written {
-			return nil
+		for _, w := range writes {
+			if err := w.apply(tx); err != nil {
+				return err
+			}
 		}
-		return tx.Bucket([]byte(bucketPool)).Put([]byte(keyNextThinID), binary.BigEndian.AppendUint32(nil, nextThinID))
+		return nil
 	})
 	if errors.Is(err, berrors.ErrMaxSizeReached) {
 		return fmt.Errorf("%w: %w", ErrRegistryFull, err)
 	}
-	if err == nil {
-		c.written = nextThinID
+	if err == nil && c.journal != nil {
+		c.unfolded = nil
+		c.journal.folded()
 	}
 	return err
 }

@@ -21,7 +21,8 @@
 //
 // What the pool knows. registryfile.go has the file system that the registry lies on, mounted by file descriptor and
 // visible to nobody; registry.go the bbolt file in it; records.go what is written there. commit.go is the one goroutine
-// that writes: requests that come together are committed together.
+// that writes: requests that come together are committed together. journal.go makes a commit one write and one flush, and
+// journalfile.go replays what of it is not in the database yet.
 //
 // How a pool comes to be. open.go leads the way: make.go makes one that is not there yet, so that a cut at any point is
 // followed by another beginning; devices.go stacks the kernel's devices or adopts those that are active; recovery.go ends

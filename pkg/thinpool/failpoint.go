@@ -55,6 +55,8 @@ const (
 	failUpgradeLabels      failpoint = "upgrade: all labels but the first upgraded"
 	failUpgradeLabelled    failpoint = "upgrade: labels upgraded"
 	failUpgradeDone        failpoint = "upgrade: registry upgraded"
+	failCommitJournalled  failpoint = "commit: written to the journal"
+	failCommitFolded      failpoint = "commit: journal folded"
 	failRecoverAdopted     failpoint = "recover: devices adopted"
 	failRecoverHeld        failpoint = "recover: metadata snapshot held"
 	failRecoverDeletions   failpoint = "recover: deletions finished that were done"
@@ -85,6 +87,7 @@ var failpoints = []failpoint{
 	failPoolReload, failPoolDone,
 	failUpgradeLabels, failUpgradeLabelled, failUpgradeDone,
 	failUsageHeld,
+	failCommitJournalled, failCommitFolded,
 	failRecoverAdopted, failRecoverHeld, failRecoverDeletions, failRecoverVolumes,
 	failRepairInactive, failRepairFileSystem, failRepairCleared, failRepairSpareCleared, failRepairSpareWritten, failRepairSpareChecked,
 	failRepairBasesRetired, failRepairLabels, failRepairExchanged,

@@ -19,6 +19,7 @@ import (
 //
 //	pool     "record"         → poolRecord
 //	         "next thin id"   → 4 bytes, big-endian: above all ids that were ever used
+//	         "folded"         → 8 bytes, big-endian: the last record of the journal that is in here
 //	volumes  name             → volumeRecord
 //	bases    thin id, 4 bytes → baseRecord
 //	intents  number, 8 bytes  → intentRecord, in the order in which they were written
@@ -30,6 +31,7 @@ const (
 
 	keyPoolRecord = "record"
 	keyNextThinID = "next thin id"
+	keyFolded     = "folded"
 )
 
 var buckets = []string{bucketPool, bucketVolumes, bucketBases, bucketIntents}

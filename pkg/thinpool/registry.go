@@ -38,7 +38,8 @@ type registryContents struct {
 	volumes    map[string]volumeRecord
 	bases      []baseRecord
 	intents    map[uint64]intentRecord
-	inUse      int64 // pages of the file
+	inUse      int64  // pages of the file
+	folded     uint64 // the sequence of the last record of the journal, which is in the contents
 }
 
 // makeRegistry makes an empty registry on a device: file system, file, buckets, pool record. All is flushed.
@@ -48,6 +49,13 @@ func makeRegistry(device string, record poolRecord) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, mount.close()) }()
+	journal, err := mount.openJournal()
+	if err != nil {
+		return fmt.Errorf("make registry: %w", err)
+	}
+	if err := journal.Close(); err != nil {
+		return err
+	}
 	size, err := mount.room()
 	if err != nil {
 		return err
@@ -136,6 +144,13 @@ func openRegistry(device string) (_ *registry, _ *registryContents, err error) {
 	db.AllocSize = registryPageSize
 	r := &registry{mount: mount, db: db, pages: size / registryPageSize}
 	r.committer.inUse, r.committer.freePages = contents.inUse, r.freePagesOf(contents.inUse)
+	if contents.pool.Version >= journalVersion {
+		file, err := mount.openJournal()
+		if err != nil {
+			return nil, nil, errors.Join(fmt.Errorf("registry: %w", err), db.Close(), mount.close())
+		}
+		r.committer.journal = &journal{storage: file, sequence: contents.folded}
+	}
 	r.committer.start(r, contents.nextThinID)
 	return r, contents, nil
 }
@@ -152,7 +167,7 @@ func registrySize(mount *registryMount) (int64, error) {
 	return info.Size(), nil
 }
 
-// loadRegistry opens the file and decodes every record. bbolt maps the file into memory, where an I/O error is a fault and
+// loadRegistry opens the file, folds the journal into it and decodes every record. bbolt maps the file into memory, where an I/O error is a fault and
 // not an error: it is made one here.
 func loadRegistry(mount *registryMount, size int64) (db *bbolt.DB, contents *registryContents, err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
@@ -168,10 +183,12 @@ func loadRegistry(mount *registryMount, size int64) (db *bbolt.DB, contents *reg
 		}
 		return nil, nil, fmt.Errorf("registry: %w", err)
 	}
-	err = db.View(func(tx *bbolt.Tx) error {
-		contents, err = readContents(tx)
-		return err
-	})
+	if err = replayJournal(mount, db); err == nil {
+		err = db.View(func(tx *bbolt.Tx) error {
+			contents, err = readContents(tx)
+			return err
+		})
+	}
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("registry: %w", err), db.Close())
 	}
@@ -194,6 +211,9 @@ func readContents(tx *bbolt.Tx) (*registryContents, error) {
 		c.nextThinID = binary.BigEndian.Uint32(raw)
 	} else if raw != nil {
 		return nil, fmt.Errorf("%w: next thin id of %d bytes", errRecordDamaged, len(raw))
+	}
+	if c.folded, err = readFolded(tx); err != nil {
+		return nil, err
 	}
 	used := func(id uint32) { c.nextThinID = max(c.nextThinID, id+1) }
 	err = errors.Join(
@@ -232,7 +252,7 @@ func readContents(tx *bbolt.Tx) (*registryContents, error) {
 func (r *registry) close() error {
 	err := r.committer.stop()
 	if r.committer.abandoned {
-		return errors.Join(err, abandon(r.mount.file), r.mount.close())
+		return errors.Join(err, abandon(r.mount.file), r.committer.journal.close(), r.mount.close())
 	}
-	return errors.Join(err, r.db.Close(), r.mount.close())
+	return errors.Join(err, r.db.Close(), r.committer.journal.close(), r.mount.close())
 }

@@ -56,12 +56,19 @@ func mountRegistry(device string) (*registryMount, error) {
 
 // open opens the registry's file as os.OpenFile does; bbolt calls it. The name that it passes is not a path here.
 func (m *registryMount) open(_ string, flags int, mode os.FileMode) (*os.File, error) {
-	fd, err := unix.Openat(m.directory, registryFile, flags|unix.O_CLOEXEC|unix.O_NOFOLLOW, uint32(mode.Perm()))
-	if err != nil {
-		return nil, &os.PathError{Op: "openat", Path: registryFile, Err: err}
+	file, err := m.openFile(registryFile, flags, mode)
+	if err == nil {
+		m.file = file
 	}
-	m.file = os.NewFile(uintptr(fd), registryFile)
-	return m.file, nil
+	return file, err
+}
+
+func (m *registryMount) openFile(name string, flags int, mode os.FileMode) (*os.File, error) {
+	fd, err := unix.Openat(m.directory, name, flags|unix.O_CLOEXEC|unix.O_NOFOLLOW, uint32(mode.Perm()))
+	if err != nil {
+		return nil, &os.PathError{Op: "openat", Path: name, Err: err}
+	}
+	return os.NewFile(uintptr(fd), name), nil
 }
 
 // room is how large the registry's file can be, in bytes: whole MiB.
