@@ -25,6 +25,13 @@ func runCommand(t *testing.T, arguments ...string) (string, error) {
 	return output.String(), err
 }
 
+// noEngine checks and repairs no pool: there is no kernel here.
+type noEngine struct{ admin.Engine }
+
+func (noEngine) Check(_ context.Context, config thinpool.Config) (thinpool.CheckReport, error) {
+	return thinpool.CheckReport{}, &thinpool.Error{Op: "check", Pool: config.Name, Err: thinpool.ErrDeviceNotFound}
+}
+
 // agent answers at a socket as a node's agent does that knows a pool whose disk is away.
 func agent(t *testing.T) (runDirectory string) {
 	t.Helper()
@@ -32,7 +39,7 @@ func agent(t *testing.T) (runDirectory string) {
 	set := pools.NewSet(func(context.Context, thinpool.Config) (pools.Pool, error) { return nil, thinpool.ErrDeviceNotFound })
 	_, _, _ = set.Open(t.Context(), thinpool.Config{Name: "fast"})
 	ctx, cancel := context.WithCancel(context.Background())
-	server, err := admin.Listen(ctx, admin.Socket(runDirectory), set)
+	server, err := admin.Listen(ctx, admin.Socket(runDirectory), set, noEngine{}, func(string) {})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,9 +17,15 @@ func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	defer logs.FlushLogs()
-	if err := newRootCommand().ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "csi-dm:", err)
-		return 1
+	root := newRootCommand()
+	_, _, err := root.Find(os.Args[1:])
+	if err != nil {
+		err = marked{err, errUsage}
+	} else {
+		err = root.ExecuteContext(ctx)
 	}
-	return 0
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "csi-dm:", err)
+	}
+	return exitStatus(err)
 }

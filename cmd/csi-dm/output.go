@@ -11,29 +11,36 @@ import (
 	"github.com/csi-dm/csi-dm/pkg/node/admin"
 )
 
+// output is how a command prints its result.
+type output struct{ format string }
+
+func (o *output) addFlags(command *cobra.Command) {
+	command.Flags().StringVarP(&o.format, "output", "o", "table", "table or json (sizes in bytes)")
+}
+
+func (o *output) validate() error {
+	if o.format != "table" && o.format != "json" {
+		return marked{fmt.Errorf("--output: %q is not allowed: table or json", o.format), errUsage}
+	}
+	return nil
+}
+
 // question is what the commands that ask the node's agent have in common.
 type question struct {
+	output
 	runDirectory string
-	output       string
 }
 
 func (q *question) addFlags(command *cobra.Command) {
+	q.output.addFlags(command)
 	command.Flags().StringVar(&q.runDirectory, "run-dir", node.DefaultRunDirectory, "the agent's --run-dir")
-	command.Flags().StringVarP(&q.output, "output", "o", "table", "table or json (sizes in bytes)")
-}
-
-func (q *question) validate() error {
-	if q.output != "table" && q.output != "json" {
-		return fmt.Errorf("--output: %q is not allowed: table or json", q.output)
-	}
-	return nil
 }
 
 func (q *question) client() *admin.Client { return admin.NewClient(admin.Socket(q.runDirectory)) }
 
 // print writes value as JSON, or as table does.
-func (q *question) print(w io.Writer, value any, table func(io.Writer) error) error {
-	if q.output == "table" {
+func (o *output) print(w io.Writer, value any, table func(io.Writer) error) error {
+	if o.format == "table" {
 		return table(w)
 	}
 	encoder := json.NewEncoder(w)

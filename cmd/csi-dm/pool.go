@@ -11,8 +11,8 @@ import (
 )
 
 func newPoolCommand() *cobra.Command {
-	command := &cobra.Command{Use: "pool", Short: "Look at the pools of this node"}
-	command.AddCommand(newPoolInfoCommand())
+	command := &cobra.Command{Use: "pool", Short: "Look at the pools of this node, check, repair and grow them"}
+	command.AddCommand(newPoolListCommand(), newPoolInfoCommand(), newPoolCheckCommand(), newPoolRepairCommand(), newPoolGrowCommand())
 	return command
 }
 

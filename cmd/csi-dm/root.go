@@ -20,7 +20,24 @@ func newRootCommand() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.AddCommand(withLogging(newNodeCommand()), withLogging(newControllerCommand()), newPoolCommand(), newVolumeCommand(), newVersionCommand())
+	markUsage(root)
 	return root
+}
+
+// markUsage has errors of the command line end in their own exit status.
+func markUsage(command *cobra.Command) {
+	command.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return marked{err, errUsage} })
+	if check := command.Args; check != nil {
+		command.Args = func(command *cobra.Command, arguments []string) error {
+			if err := check(command, arguments); err != nil {
+				return marked{err, errUsage}
+			}
+			return nil
+		}
+	}
+	for _, below := range command.Commands() {
+		markUsage(below)
+	}
 }
 
 // withLogging gives a command the flags of Kubernetes' components for logging, and sets logging up before it runs.

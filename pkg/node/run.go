@@ -75,11 +75,11 @@ func Run(ctx context.Context, options Options) (err error) {
 		return pool, nil
 	})
 	closing = append(closing, set.Close)
-	return serve(ctx, options, api, set, kubelet)
+	return serve(ctx, options, api, set, kubelet, admin.KernelEngine{DM: dm})
 }
 
 // serve runs the jobs; all of them have ended when it returns.
-func serve(parent context.Context, options Options, api *rest.Config, set *pools.Set, kubelet *confinedpath.Root) error {
+func serve(parent context.Context, options Options, api *rest.Config, set *pools.Set, kubelet *confinedpath.Root, engine admin.Engine) error {
 	group, ctx := errgroup.WithContext(parent)
 	registry := prometheus.NewRegistry()
 	calls, err := grpcserver.NewMetrics(registry)
@@ -106,7 +106,7 @@ func serve(parent context.Context, options Options, api *rest.Config, set *pools
 
 	// From here on everything is in the group, so that what fails takes the rest with it and is waited for.
 	group.Go(func() error {
-		adminServer, err := admin.Listen(ctx, admin.Socket(options.RunDirectory), set)
+		adminServer, err := admin.Listen(ctx, admin.Socket(options.RunDirectory), set, engine, nodeAgent.PoolChanged)
 		if err != nil {
 			return fmt.Errorf("admin's socket: %w", err)
 		}

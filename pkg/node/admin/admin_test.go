@@ -26,6 +26,14 @@ func (pool) Status(context.Context) (thinpool.Status, error) {
 	}, nil
 }
 
+func (pool) Bases() []thinpool.BaseInfo {
+	return []thinpool.BaseInfo{
+		{ThinID: 1, Size: 1 << 30, Format: filesystem.Format{Type: filesystem.Ext4}, MappedBytes: 5 << 20},
+		{ThinID: 2, Size: 1 << 30, Format: filesystem.Format{Type: filesystem.Ext4, Options: []string{"-m", "0"}}},
+		{ThinID: 5, Size: 10 << 30, Format: filesystem.Format{Type: filesystem.XFS}},
+	}
+}
+
 func (pool) Volumes() []thinpool.Volume {
 	return []thinpool.Volume{
 		{Name: "pvc-1", ThinID: 3, Size: 1 << 30, Format: filesystem.Format{Type: filesystem.Ext4, Options: []string{"-m", "0"}}},
@@ -33,6 +41,11 @@ func (pool) Volumes() []thinpool.Volume {
 		{Name: "pvc-3", ThinID: 10, Size: 10 << 30, Format: filesystem.Format{Type: filesystem.XFS}},
 	}
 }
+
+var (
+	engine  = &fakeEngine{}
+	changed = make(chan string, 8)
+)
 
 // serve serves a pool that is open and one that is not.
 func serve(t *testing.T) (*Client, string) {
@@ -49,7 +62,7 @@ func serve(t *testing.T) (*Client, string) {
 	_, _, _ = set.Open(t.Context(), thinpool.Config{Name: "slow"})
 	socket := Socket(t.TempDir())
 	ctx, cancel := context.WithCancel(context.Background())
-	server, err := Listen(ctx, socket, set)
+	server, err := Listen(ctx, socket, set, engine, func(name string) { changed <- name })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +89,7 @@ func TestPools(t *testing.T) {
 	if err != nil || len(infos) != 2 {
 		t.Fatalf("%+v, %v", infos, err)
 	}
-	if fast := infos[0]; fast.Name != "fast" || fast.Data.Available != 99<<30 || fast.MinimumFree != 10<<30 || fast.DeferredDeletedDeviceCount != 4 || len(fast.Bases) != 2 {
+	if fast := infos[0]; fast.Name != "fast" || fast.Data.Available != 99<<30 || fast.MinimumFree != 10<<30 || fast.DeferredDeletedDeviceCount != 4 || len(fast.Bases) != 3 || fast.Bases[0].MappedBytes != 5<<20 {
 		t.Errorf("fast is %+v", fast)
 	}
 	if slow := infos[1]; slow.Name != "slow" || slow.NotOpen != thinpool.ErrDeviceNotFound.Error() {

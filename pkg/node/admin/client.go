@@ -56,14 +56,9 @@ func (c *Client) get(ctx context.Context, path string, limit time.Duration, into
 	if err != nil {
 		return err
 	}
-	response, err := c.http.Do(request)
-	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ECONNREFUSED):
-		return fmt.Errorf("%w: nothing answers at %s", ErrNotRunning, c.socket)
-	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%s may only be opened by root: %w", c.socket, fs.ErrPermission)
-	case err != nil:
-		return fmt.Errorf("ask the node agent: %w", err)
+	response, err := c.do(request)
+	if err != nil {
+		return err
 	}
 	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode != http.StatusOK {
@@ -73,4 +68,18 @@ func (c *Client) get(ctx context.Context, path string, limit time.Duration, into
 		return fmt.Errorf("ask the node agent: %w", err)
 	}
 	return nil
+}
+
+// do sends a request and says what is wrong where no agent takes it.
+func (c *Client) do(request *http.Request) (*http.Response, error) {
+	response, err := c.http.Do(request)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ECONNREFUSED):
+		return nil, fmt.Errorf("%w: nothing answers at %s", ErrNotRunning, c.socket)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("%s may only be opened by root: %w", c.socket, fs.ErrPermission)
+	case err != nil:
+		return nil, fmt.Errorf("ask the node agent: %w", err)
+	}
+	return response, nil
 }

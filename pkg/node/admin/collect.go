@@ -1,11 +1,9 @@
 package admin
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"os"
-	"slices"
 
 	"github.com/csi-dm/csi-dm/pkg/node/pools"
 	"github.com/csi-dm/csi-dm/pkg/thinpool"
@@ -37,12 +35,13 @@ func poolInfo(ctx context.Context, set *pools.Set, name string) PoolInfo {
 	config, _ := set.Config(name)
 	info := PoolInfo{
 		Name: name, DeviceName: state.DeviceName, PoolID: state.PoolID, BlockSize: state.BlockSize,
-		Bases: bases(pool.Volumes()), DataFiles: state.DataDevices, MetadataFile: state.MetadataDevice,
+		Bases: bases(pool.Bases()), DataFiles: state.DataDevices, MetadataFile: state.MetadataDevice,
 		Data: space(state.Data), Metadata: space(state.Metadata), BaseBytes: state.BaseBytes, PromisedBytes: state.PromisedBytes,
 		MinimumFree: state.Data.Total / 100 * int64(config.MinFreePercent),
 		UdevRunning: udevRunning(),
-		// A deletion is recorded before the volume's blocks are given back, and survives a crash in between. Devices are
-		// removed at once or not at all.
+		// A deletion is recorded before the volume's blocks are given back, and survives a crash in between. A device that
+		// somebody has open is removed by the kernel when it is closed.
+		DeferredRemovalEnabled: true, DeferredRemovedDeviceCount: state.DeferredRemovals,
 		DeferredDeletionEnabled: true, DeferredDeletedDeviceCount: state.PendingDeletions,
 		DeviceMapperVersion: state.DeviceMapperVersion, ThinPoolVersion: state.ThinPoolVersion,
 		Mode: string(state.Mode), NeedsCheck: state.NeedsCheck, Admitting: state.Admitting, AdmissionReason: state.AdmissionReason,
@@ -57,14 +56,12 @@ func poolInfo(ctx context.Context, set *pools.Set, name string) PoolInfo {
 
 func space(s thinpool.Space) Space { return Space{Total: s.Total, Used: s.Used, Available: s.Free()} }
 
-// bases are the formats and sizes of the volumes: each is a snapshot of a base of its own format and size.
-func bases(volumes []thinpool.Volume) []Base {
+func bases(held []thinpool.BaseInfo) []Base {
 	var list []Base
-	for _, volume := range volumes {
-		list = append(list, Base{FSType: string(volume.Format.Type), Size: volume.Size})
+	for _, b := range held {
+		list = append(list, Base{FSType: string(b.Format.Type), Size: b.Size, MkfsOptions: b.Format.Options, ThinID: b.ThinID, MappedBytes: b.MappedBytes})
 	}
-	slices.SortFunc(list, func(a, b Base) int { return cmp.Or(cmp.Compare(a.FSType, b.FSType), cmp.Compare(a.Size, b.Size)) })
-	return slices.Compact(list)
+	return list
 }
 
 // udevRunning tells whether udev runs on the host. A container may not see its control socket, but it sees in /dev the

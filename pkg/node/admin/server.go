@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net"
 	"net/http"
 	"time"
 
@@ -19,13 +20,21 @@ type Server struct {
 	http   *http.Server
 }
 
-// Listen makes the socket. The caller must call Serve, which also cleans up.
-func Listen(ctx context.Context, socket string, set *pools.Set) (*Server, error) {
+// endLimit is how long requests may take to end: a program that is ended has some seconds, and the pool is opened again.
+const endLimit = 2 * time.Minute
+
+// Listen makes the socket. changed is told of a pool that an admin has repaired or grown. The caller must call Serve, which also
+// cleans up.
+func Listen(ctx context.Context, socket string, set *pools.Set, engine Engine, changed func(pool string)) (*Server, error) {
 	listener, err := unixsocket.Listen(ctx, socket)
 	if err != nil {
 		return nil, err
 	}
 	mux := http.NewServeMux()
+	// The requests' contexts end with ctx.
+	base := func(net.Listener) context.Context { return ctx }
+	server := &Server{socket: listener, http: &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, BaseContext: base}}
+	handleMaintenance(mux, set, engine, changed)
 	mux.HandleFunc("GET "+poolsPath, func(w http.ResponseWriter, r *http.Request) {
 		answer(r.Context(), w, Pools(r.Context(), set))
 	})
@@ -35,7 +44,7 @@ func Listen(ctx context.Context, socket string, set *pools.Set) (*Server, error)
 	mux.HandleFunc("GET "+usagePath, func(w http.ResponseWriter, r *http.Request) {
 		answer(r.Context(), w, Usages(r.Context(), set))
 	})
-	return &Server{socket: listener, http: &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}}, nil
+	return server, nil
 }
 
 func answer(ctx context.Context, w http.ResponseWriter, value any) {
@@ -54,7 +63,9 @@ func (s *Server) Serve(ctx context.Context) error {
 		return errors.Join(err, s.socket.Withdraw())
 	case <-ctx.Done():
 	}
-	err := errors.Join(s.socket.Withdraw(), s.http.Close())
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), endLimit)
+	defer cancel()
+	err := errors.Join(s.socket.Withdraw(), s.http.Shutdown(ending))
 	if ended := <-ended; !errors.Is(ended, http.ErrServerClosed) {
 		err = errors.Join(err, ended)
 	}

@@ -3,6 +3,7 @@ package admin
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 )
@@ -65,6 +66,7 @@ func poolLines(p PoolInfo) [][2]string {
 		{"Admitting", admitting(p)},
 		{"Udev Sync Supported", fmt.Sprintf("not needed (udev running: %t)", p.UdevRunning)},
 		{"Deferred Removal Enabled", fmt.Sprint(p.DeferredRemovalEnabled)},
+		{"Deferred Removed Device Count", fmt.Sprint(p.DeferredRemovedDeviceCount)},
 		{"Deferred Deletion Enabled", fmt.Sprint(p.DeferredDeletionEnabled)},
 		{"Deferred Deleted Device Count", fmt.Sprint(p.DeferredDeletedDeviceCount)},
 		{"Library Version", fmt.Sprintf("device mapper %s, thin-pool %s (kernel)", p.DeviceMapperVersion, p.ThinPoolVersion)},
@@ -79,18 +81,17 @@ func admitting(p PoolInfo) string {
 	return "false (" + p.AdmissionReason + ")"
 }
 
+// baseLines lists each size and each file system of the bases once; they are ordered by both.
 func baseLines(bases []Base) (sizes, fileSystems string) {
 	if len(bases) == 0 {
-		return "no volume yet", "no volume yet"
+		return "no base yet", "no base yet"
 	}
 	var all, types []string
 	for _, base := range bases {
 		all = append(all, fmt.Sprintf("%s (%s)", Size(base.Size), base.FSType))
-		if len(types) == 0 || types[len(types)-1] != base.FSType { // sorted by type
-			types = append(types, base.FSType)
-		}
+		types = append(types, base.FSType)
 	}
-	return strings.Join(all, ", "), strings.Join(types, ", ")
+	return strings.Join(slices.Compact(all), ", "), strings.Join(slices.Compact(types), ", ")
 }
 
 // WriteVolumes writes volumes as a table.

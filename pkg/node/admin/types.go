@@ -33,6 +33,7 @@ type PoolInfo struct {
 
 	UdevRunning                bool `json:"udevRunning"`
 	DeferredRemovalEnabled     bool `json:"deferredRemovalEnabled"`
+	DeferredRemovedDeviceCount int  `json:"deferredRemovedDeviceCount"`
 	DeferredDeletionEnabled    bool `json:"deferredDeletionEnabled"`
 	DeferredDeletedDeviceCount int  `json:"deferredDeletedDeviceCount"`
 
@@ -49,10 +50,13 @@ type PoolInfo struct {
 	SnapshotBudget  int64  `json:"snapshotBudget"`
 }
 
-// Base is a formatted device of which volumes are snapshots, as the pool's volumes show it.
+// Base is a formatted device of which volumes are snapshots.
 type Base struct {
-	FSType string `json:"fsType"`
-	Size   int64  `json:"size"`
+	FSType      string   `json:"fsType"`
+	Size        int64    `json:"size"`
+	MkfsOptions []string `json:"mkfsOptions,omitempty"`
+	ThinID      uint32   `json:"thinID"`
+	MappedBytes int64    `json:"mappedBytes"` // of the pool's data
 }
 
 // Space is a size and how much of it is used, in bytes.

@@ -17,6 +17,8 @@ type Pool interface {
 	Volume(name string) (thinpool.Volume, error)
 	Volumes() []thinpool.Volume
 	Status(ctx context.Context) (thinpool.Status, error)
+	Bases() []thinpool.BaseInfo
+	Check(ctx context.Context) (thinpool.CheckReport, error)
 	Usage(ctx context.Context) (thinpool.PoolUsage, error)
 	Mapped(ctx context.Context) (map[string]int64, error)
 	Watch(ctx context.Context, interval time.Duration, notify func()) error

@@ -27,6 +27,9 @@ type member struct {
 	pool   Pool // nil: not open
 	config thinpool.Config
 	err    error
+	wanted thinpool.Config // what it is, or was to be, opened with
+	// reopened: Maintain has opened the pool, and no Open has told so yet.
+	reopened bool
 }
 
 // NewSet makes an empty set whose pools are opened by open.
@@ -56,8 +59,8 @@ func (s *Set) member(name string) *member {
 }
 
 // Open opens the pool of config.Name, or applies the configuration to it if it is open. It tells whether it was opened by
-// this call. What goes wrong is remembered as the reason for which the pool is not open. thinpool.ErrNotGrown says that the
-// configuration is applied, but for space that it offers.
+// this call, or by Maintain since the last. What goes wrong is remembered as the reason for which the pool is not open.
+// thinpool.ErrNotGrown says that the configuration is applied, but for space that it offers.
 func (s *Set) Open(ctx context.Context, config thinpool.Config) (pool Pool, opened bool, err error) {
 	m := s.member(config.Name)
 	m.changing.Lock()
@@ -69,9 +72,13 @@ func (s *Set) Open(ctx context.Context, config thinpool.Config) (pool Pool, open
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		m.config = config
-		return pool, false, err
+		opened, m.reopened = m.reopened, false
+		m.config, m.wanted = config, config
+		return pool, opened, err
 	}
+	s.mu.Lock()
+	m.wanted = config
+	s.mu.Unlock()
 	pool, err = s.open(ctx, config)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -79,7 +86,7 @@ func (s *Set) Open(ctx context.Context, config thinpool.Config) (pool Pool, open
 		m.err = err
 		return nil, false, err
 	}
-	m.pool, m.config, m.err = pool, config, nil
+	m.pool, m.config, m.err, m.reopened = pool, config, nil, false
 	return pool, true, nil
 }
 
