@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -57,8 +58,10 @@ type randomPool struct {
 	active   bool
 }
 
-func newRandomPool(ctx context.Context, t *testing.T, dm *devicemapper.Client, seed uint64) *randomPool {
+func newRandomPool(t *testing.T, dm *devicemapper.Client, seed uint64) *randomPool {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	t.Cleanup(cancel)
 	p := &randomPool{T: t, ctx: ctx, dm: dm, metadata: kerneltest.Disk(t, 64<<20), random: rand.New(rand.NewPCG(seed, 0))}
 	p.buffer = alignedMemory(64 * dataBlock)
 	var err error

@@ -3,7 +3,6 @@
 package thinmetadata_test
 
 import (
-	"context"
 	"encoding/xml"
 	"fmt"
 	"os/exec"
@@ -29,9 +28,7 @@ func TestRandomPools(t *testing.T) {
 	defer dm.Close()
 	for _, seed := range seeds() {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-			defer cancel()
-			p := newRandomPool(ctx, t, dm, seed)
+			p := newRandomPool(t, dm, seed)
 			for _, changes := range []int{3, 30, 60} {
 				for range changes {
 					p.change()
