@@ -15,6 +15,9 @@
 // [Inspect] tells what is mounted on a directory, [Unmount] removes it, [ReadUsage] is statfs(2). [SetXFSNoSpaceRetries] keeps
 // an xfs on a full pool from hanging for ever.
 //
+// A file system that is smaller than its device is grown by an ioctl, when it is mounted ([MountOptions.Growing]) or later
+// ([Grow]). [Sync] writes out what is held in memory for a device, wherever that is mounted, and says if some of it was lost.
+//
 // Off that way: [CheckExt4] runs e2fsck for a file system that carries the mark of an error, or that the kernel refused as
 // [Damaged].
 //

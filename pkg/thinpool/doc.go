@@ -32,10 +32,15 @@
 // layout_grow.go plans what becomes of it, and extend.go makes the kernel's devices longer. upgrade.go brings the formats of
 // an older version up to date.
 //
-// What is done with volumes. create.go, delete.go and activate.go; thin.go has the messages to the pool that they share.
+// What is done with volumes. create.go, delete.go and activate.go; thin.go has the messages to the pool that they share, and
+// newthin.go makes a thin device under its intent. snapshot.go makes a volume from another one, whose I/O hold.go holds back
+// meanwhile, and uninterrupted.go sees to it that it gets that back. growvolume.go makes a volume larger, and checkpoint.go has a
+// grown file system write its log out. busy.go decides about devices that somebody has open, adoptthins.go about those that an
+// earlier process has left.
 // deletion.go keeps what is deleted for its owner and not yet for the pool, discard.go gives its blocks back in slices, and
 // pacer.go makes room for the neighbours between these.
-// base.go makes and evicts the formatted thin devices that volumes are snapshots of. admission.go decides who fits, by the
+// base.go makes the formatted thin devices that volumes are snapshots of, baseidentity.go looks whether they still are what was
+// made, and baseevict.go gives them up. admission.go decides who fits, by the
 // same function (package headroom) by which the cluster publishes capacity.
 //
 // How the pool is. status.go puts together what the kernel and the registry say, space.go turns free space into states, fault.go
