@@ -125,7 +125,15 @@ func life(ctx context.Context, p *thinpool.Pool, say func(fact), more int64) err
 	if _, err := p.Activate(ctx, "b"); err != nil {
 		return err
 	}
-	for _, name := range []string{"b", "c"} {
+	for name, source := range map[string]string{"of-active": "b", "of-inactive": "a"} {
+		if err := doCreate(ctx, p, say, thinpool.VolumeSpec{Name: name, Source: source}); err != nil {
+			return err
+		}
+	}
+	if _, err := p.GrowVolume(ctx, "b", large+32*mib); err != nil {
+		return err
+	}
+	for _, name := range []string{"b", "c", "of-inactive"} {
 		if err := doDelete(ctx, p, say, name); err != nil {
 			return err
 		}
