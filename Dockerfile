@@ -30,10 +30,11 @@ USER 65532:65532
 ENTRYPOINT ["/usr/bin/csi-dm"]
 CMD ["controller"]
 
-# The node makes and checks file systems; that is all it takes from Debian. It runs as root: device mapper and mounts.
+# The node makes and checks file systems, and checks and repairs the metadata of pools; that is all it takes from Debian. It runs as
+# root: device mapper and mounts.
 FROM ${NODE_BASE_IMAGE} AS node
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends e2fsprogs xfsprogs util-linux \
+    && apt-get install --yes --no-install-recommends e2fsprogs xfsprogs util-linux thin-provisioning-tools \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log
 COPY --from=binary /csi-dm /usr/bin/csi-dm
 ENTRYPOINT ["/usr/bin/csi-dm"]

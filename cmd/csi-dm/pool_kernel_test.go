@@ -7,8 +7,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -300,14 +302,50 @@ func TestPoolRepairOnKernel(t *testing.T) {
 	n.expect(exitFailed, []string{"the node agent is not running"}, "pool", "grow", "fast", "--yes")
 }
 
-// TestPoolGrowOnKernel: growing takes nothing from a pool whose devices have not grown.
+// TestPoolGrowOnKernel: nothing grows before somebody agrees, and then what the device has grown by is there.
 func TestPoolGrowOnKernel(t *testing.T) {
 	kerneltest.CheckClean(t)
-	n := newNode(t)
-	n.start(configOf("fast", kerneltest.Disk(t, gib)))
+	n, below := newNode(t), kerneltest.Disk(t, gib)
+	dmsetup := func(arguments ...string) {
+		t.Helper()
+		if output, err := exec.Command("dmsetup", arguments...).CombinedOutput(); err != nil {
+			t.Fatalf("dmsetup %v: %v: %s", arguments, err, output)
+		}
+	}
+	table := func(size int64) string { return fmt.Sprintf("0 %d linear %s 0", size/512, below) }
+	dmsetup("create", "growing", "--table", table(gib/2))
+	defer dmsetup("remove", "growing")
+	info, err := n.dm.Info(n.context(), devicemapper.Name("growing"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.start(configOf("fast", info.Path()))
 	defer n.down("fast")
+	total := func() int64 {
+		t.Helper()
+		pool, err := n.set.Get("fast")
+		if err != nil {
+			t.Fatal(err)
+		}
+		status, err := pool.Status(n.context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return status.Data.Total
+	}
+	before := total()
+	n.expect(exitDone, []string{"Data Space Total: " + admin.Size(before) + ", was " + admin.Size(before)}, "pool", "grow", "fast", "--yes")
+	dmsetup("load", "growing", "--table", table(gib))
+	dmsetup("suspend", "--nolockfs", "growing")
+	dmsetup("resume", "growing")
 	n.expect(exitNotAgreedTo, []string{"say --yes"}, "pool", "grow", "fast")
-	n.expect(exitDone, []string{"Data Space Total: ", ", was "}, "pool", "grow", "fast", "--yes")
+	if total() != before {
+		t.Error("nobody agreed to it, and it has grown")
+	}
+	n.expect(exitDone, []string{", was " + admin.Size(before)}, "pool", "grow", "fast", "--yes")
+	if grown := total() - before; grown < gib/2-(64<<20) {
+		t.Errorf("it has grown by %d of %d bytes", grown, gib/2)
+	}
 }
 
 // terminal has somebody at a terminal until the test ends.
