@@ -154,6 +154,13 @@ func TestAdoptPlainPool(t *testing.T) {
 	unmount()
 	mounted(t, activate(t, pool, "s"), filesystem.Ext4, func(directory string) { expectFile(t, directory+"/f", "content") })
 	deactivate(t, pool, "s")
+	// The registry is nobody's volume, and nothing that should not be there.
+	if report := get(pool.Check(ctx))(t); !report.Sound() {
+		t.Errorf("%v", report)
+	}
+	if usage := get(pool.Usage(ctx))(t); usage.Others != (thinpool.Usage{Mapped: 64 * mib, Exclusive: 64 * mib}) || len(usage.Volumes) != 3 {
+		t.Errorf("%+v", usage)
+	}
 	// Settings that are the table's are its owner's.
 	config.ErrorIfNoSpace, config.DiscardPassdown, config.MinFreePercent = true, false, 20
 	if err := pool.Reconfigure(ctx, config); err != nil {
