@@ -51,8 +51,9 @@
 //
 // What is done when something is broken. check.go examines a pool that is open (check_open.go) or not: its metadata
 // (check_metadata.go), its registry (check_registry.go, registrypages.go). repair.go does what the examination asks for, and
-// repair_metadata.go has metadata and spare change places, for which repair_roots.go finds trees whose beginning is lost. lock.go keeps all of this, and every Open, from each other, in the
-// whole kernel; maintenance.go holds a pool that is not open; tool.go runs the programs.
+// repair_metadata.go has metadata and spare change places, for which repair_roots.go finds trees whose beginning is lost. lock.go
+// keeps all of this, and every Open, from each other, in the whole kernel; maintenance.go holds a pool that is not open;
+// find.go finds one by the labels of devices; tool.go runs the programs.
 //
 // # Intent, act, result
 //

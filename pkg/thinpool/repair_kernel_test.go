@@ -583,3 +583,34 @@ func TestKilledWhileRepairing(t *testing.T) {
 		})
 	}
 }
+
+// TestRepairSources: pools on a file and on separate devices are repaired as those on devices are.
+func TestRepairSources(t *testing.T) {
+	for name, make := range map[string]func(t *testing.T) (config thinpool.Config, metadataOn string, at int64){
+		"loopback": func(t *testing.T) (thinpool.Config, string, int64) {
+			config, path := configOn(), kerneltest.Scratch(t)+"/repaired-pool"
+			config.Source.Loopback = &thinpool.Loopback{Path: path, Size: gib}
+			t.Cleanup(func() { os.Remove(path) })
+			return config, path, metadataAt
+		},
+		"separate": func(t *testing.T) (thinpool.Config, string, int64) {
+			metadata := kerneltest.Disk(t, 128*mib)
+			return configOnSeparate(kerneltest.Disk(t, gib), metadata), metadata, mib
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			kerneltest.CheckClean(t)
+			dm, ctx := client(t), testContext(t)
+			config, path, at := make(t)
+			filled(t, dm, config)
+			sound(t, dm, config)
+			overwrite(t, path, at, []byte("this was a superblock"))
+			found := get(thinpool.Check(ctx, dm, config))(t)
+			report := get(thinpool.Repair(ctx, dm, config, found.Actions()))(t)
+			if found.MetadataDamage == "" || !report.After.Sound() || !report.Reconstructed {
+				t.Errorf("%+v", report)
+			}
+			expectFilled(t, dm, config)
+		})
+	}
+}
