@@ -119,9 +119,9 @@ func shrinks(have, want int64) error {
 }
 
 // ioctl calls with a pointer to what the kernel reads or fills in.
-func ioctl(file *os.File, command uint, name string, argument unsafe.Pointer) error {
+func ioctl[T any](file *os.File, command uint, name string, argument *T) error {
 	//nolint:gosec // converted within the call, as unsafe.Pointer's rules want it
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, file.Fd(), uintptr(command), uintptr(argument)); errno != 0 {
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, file.Fd(), uintptr(command), uintptr(unsafe.Pointer(argument))); errno != 0 {
 		return os.NewSyscallError(name, errno)
 	}
 	return nil

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -29,7 +28,7 @@ func growExt4(mount int, root *os.File, superblock Superblock, size int64, kept 
 	defer func() {
 		err = errors.Join(err, reconfigure(mount, append([]mountParameter{fixedParameters[Ext4]}, kept...)))
 	}()
-	return ioctl(root, ext4ResizeFS, "EXT4_IOC_RESIZE_FS", unsafe.Pointer(&blocks))
+	return ioctl(root, ext4ResizeFS, "EXT4_IOC_RESIZE_FS", &blocks)
 }
 
 // reconfigure changes options of the file system that is mounted, and no other (fspick(2), Linux 5.2). mount(2) would reset

@@ -1,9 +1,6 @@
 package filesystem
 
-import (
-	"os"
-	"unsafe"
-)
+import "os"
 
 // ioctls of xfs (fs/xfs/libxfs/xfs_fs.h).
 const (
@@ -31,7 +28,7 @@ type xfsGeometry struct {
 // below its minimum.
 func growXFS(root *os.File, size int64) (grown bool, err error) {
 	var geometry xfsGeometry
-	if err := ioctl(root, xfsFSGeometryV1, "XFS_IOC_FSGEOMETRY_V1", unsafe.Pointer(&geometry)); err != nil {
+	if err := ioctl(root, xfsFSGeometryV1, "XFS_IOC_FSGEOMETRY_V1", &geometry); err != nil {
 		return false, err
 	}
 	present := Superblock{Type: XFS, Size: int64(geometry.dataBlocks) * int64(geometry.blockSize)}
@@ -42,5 +39,5 @@ func growXFS(root *os.File, size int64) (grown bool, err error) {
 		return false, nil
 	}
 	growth := xfsGrowth{newBlocks: uint64(size) / uint64(geometry.blockSize), inodesPercent: geometry.inodesPercent}
-	return true, ioctl(root, xfsGrowFSData, "XFS_IOC_FSGROWFSDATA", unsafe.Pointer(&growth))
+	return true, ioctl(root, xfsGrowFSData, "XFS_IOC_FSGROWFSDATA", &growth)
 }

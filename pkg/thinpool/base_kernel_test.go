@@ -81,6 +81,14 @@ func TestBaseIdentity(t *testing.T) {
 					}
 				}
 				refused(t, p.EnsureBase(ctx, spec.Size, spec.Format), thinpool.ErrBaseDamaged)
+				thin, _ := p.BaseOf(spec)
+				if err := p.DropBase(ctx, thin); err != nil {
+					t.Error(err)
+				}
+				refused(t, p.DropBase(ctx, thin), thinpool.ErrBaseNotFound)
+				create(t, p, spec)
+				mounted(t, activate(t, p, spec.Name), fsType, func(directory string) { writeFile(t, filepath.Join(directory, "file"), "content") })
+				deactivate(t, p, spec.Name)
 				other.Name = "other-2"
 				create(t, p, other)
 				checkFileSystem(t, fsType, activate(t, p, "other-2"))
@@ -195,17 +203,14 @@ func TestSmallerBase(t *testing.T) {
 		spec := thinpool.VolumeSpec{Name: "v-" + string(fsType), Size: 1280 * mib, Format: filesystem.Format{Type: fsType}}
 		tooLarge := spec
 		tooLarge.Name, tooLarge.Size = "large", 8*384*mib+mib
-		func() {
-			t.Setenv("PATH", path)
-			if v := create(t, p, spec); v.Size != spec.Size {
-				t.Errorf("%+v", v)
-			}
-			_, err := p.CreateVolume(ctx, tooLarge)
-			if err == nil || errors.Is(err, thinpool.ErrNoSpace) {
-				t.Errorf("from a base of an eighth and less: %v", err)
-			}
-			t.Setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-		}()
+		t.Setenv("PATH", path)
+		if v := create(t, p, spec); v.Size != spec.Size {
+			t.Errorf("%+v", v)
+		}
+		if _, err := p.CreateVolume(ctx, tooLarge); err == nil || errors.Is(err, thinpool.ErrNoSpace) {
+			t.Errorf("from a base of an eighth and less: %v", err)
+		}
+		t.Setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
 		device := activate(t, p, spec.Name)
 		mounted(t, device, fsType, func(directory string) {
 			if size := growMounted(t, directory, device); size < spec.Size-spec.Size/10-64*mib {

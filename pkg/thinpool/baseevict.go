@@ -2,6 +2,7 @@ package thinpool
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -54,6 +55,42 @@ func (p *Pool) giveUpBases(ctx context.Context) bool {
 	}
 }
 
+// DropBase deletes the base on a thin id, so that the next volume of its kind gets a new one: the way out of ErrBaseDamaged.
+// Volumes that came from it keep their blocks, and whatever was wrong with these. ErrBaseNotFound: the pool holds no base on
+// that id. ErrVolumeInUse: a volume is just being made from it.
+func (p *Pool) DropBase(ctx context.Context, thin uint32) error {
+	if err := p.begin(); err != nil {
+		return p.wrap("drop base", "", err)
+	}
+	defer p.work.Done()
+	key, b, err := p.takeBase(thin)
+	if err != nil {
+		return p.wrap("drop base", "", err)
+	}
+	d, err := p.deleteBase(ctx, key, b)
+	if err == nil {
+		p.leaveDeletion(d)
+	}
+	return p.wrap("drop base", "", err)
+}
+
+// takeBase takes a base that nobody uses out of the pool's memory.
+func (p *Pool) takeBase(thin uint32) (baseKey, *base, error) {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	for key, b := range p.bases {
+		switch {
+		case !b.ready || b.record.ThinID != thin:
+		case b.users > 0:
+			return key, nil, fmt.Errorf("%w: a volume is being made from base %d", ErrVolumeInUse, thin)
+		default:
+			delete(p.bases, key)
+			return key, b, nil
+		}
+	}
+	return baseKey{}, nil, fmt.Errorf("%w: thin id %d", ErrBaseNotFound, thin)
+}
+
 // idleBase takes the least recently used of the bases that nobody uses out of the pool's memory, if there are more than keep
 // of them and it was not used for rest.
 func (p *Pool) idleBase(keep int, rest time.Duration) (baseKey, *base) {
@@ -88,6 +125,11 @@ func (p *Pool) deleteBase(ctx context.Context, key baseKey, b *base) (*deletion,
 		write{bucketBases, thinIDKey(record.ThinID), nil},
 	)
 	if err != nil {
+		p.mutex.Lock()
+		if _, taken := p.bases[key]; !taken {
+			p.bases[key] = b
+		}
+		p.mutex.Unlock()
 		return nil, err
 	}
 	reached(failBaseDeleting)
@@ -96,7 +138,7 @@ func (p *Pool) deleteBase(ctx context.Context, key baseKey, b *base) (*deletion,
 	p.mutex.Unlock()
 	d := &deletion{thin: record.ThinID, size: record.Size, intent: number, mapped: record.MappedBytes, taken: true}
 	p.addDeletion(d)
-	klog.FromContext(ctx).Info("Deleted a base that was not used for long", "pool", p.label.PoolName, "fsType", key.fsType, "size", key.size, "lastUsed", b.lastUsed)
+	klog.FromContext(ctx).Info("Deleted a base", "pool", p.label.PoolName, "fsType", key.fsType, "size", key.size, "lastUsed", b.lastUsed)
 	return d, nil
 }
 

@@ -58,6 +58,8 @@ var (
 	ErrSyncFailed = errors.New("writes to the source of the snapshot were lost")
 	// ErrShrink: a volume is not made smaller.
 	ErrShrink = errors.New("volume is larger")
+	// ErrBaseNotFound: the pool holds no base on that thin id.
+	ErrBaseNotFound = errors.New("base not found")
 	// ErrBaseDamaged: a base does not carry the file system that was made on it: it was exchanged or damaged, while the pool
 	// itself works.
 	ErrBaseDamaged = errors.New("base was exchanged or damaged")

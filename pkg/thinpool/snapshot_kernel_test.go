@@ -237,7 +237,7 @@ func snapshotOnFullPool(t *testing.T, errorIfNoSpace bool, when string) {
 		if err := errors.Join(file.Close(), p.DeleteVolume(ctx, "filler")); err != nil {
 			t.Error(err)
 		}
-		awaitMode(t, p, thinpool.ModeReadWrite)
+		awaitMode(t, p, thinpool.ModeReadWrite) //nolint:contextcheck // has one of its own
 	})
 	t.Cleanup(func() { thinpool.SetFailpoint(func(string) {}) })
 	_, err := p.CreateVolume(ctx, from("snapshot", "source", 0))
