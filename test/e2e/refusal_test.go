@@ -130,7 +130,7 @@ func TestRefusedPools(t *testing.T) {
 		words      []string
 	}{
 		{"source-missing", "{" + nowhere + "}", []string{"spec.source", "Required"}},
-		{"source-two", "{" + nowhere + ", source: {devices: [/dev/sdx], loopback: {size: 1Gi}}}", []string{"source", "exactly one of devices and loopback"}},
+		{"source-two", "{" + nowhere + ", source: {devices: [/dev/sdx], loopback: {size: 1Gi}}}", []string{"source", "exactly one of devices, dataDevice with metadataDevice, thinPoolDevice, and loopback"}},
 		{"device-relative", "{" + nowhere + ", source: {devices: [sdx]}}", []string{"spec.source.devices[0]", "^/dev/"}},
 		{"device-traversal", "{" + nowhere + ", source: {devices: [/dev/../etc/passwd]}}", []string{"spec.source.devices[0]", "^/dev/"}},
 		{"block-size", "{" + nowhere + ", blockSize: 100Ki, source: {devices: [/dev/sdx]}}", []string{"blockSize", "multiple of 64Ki from 64Ki to 1Gi"}},
