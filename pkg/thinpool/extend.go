@@ -62,6 +62,12 @@ func (p *Pool) poolGrows(ctx context.Context, table devicemapper.Table) (bool, e
 	return p.handed == nil && (table[0].Length < p.dataLength() || status.TotalMetadata.Bytes() < p.label.size(areaMetadata)), nil
 }
 
+// shorter tells whether the kernel's pool has less data than the label says.
+func (p *Pool) shorter(ctx context.Context) bool {
+	table, err := p.dm.Table(ctx, p.device, devicemapper.TableOptions{})
+	return err == nil && table[0].Length < p.dataLength()
+}
+
 // growable is why the kernel would not make a pool longer. One that is read-only because its metadata is full it would.
 func growable(status devicemapper.ThinPoolStatus) error {
 	if status.NeedsCheck || !status.Healthy() && status.Mode != devicemapper.PoolModeReadOnly {

@@ -66,7 +66,7 @@ func (p *Pool) grow(ctx context.Context, config Config) error {
 		p.setGrowthFailure(ctx, nil)
 		return nil
 	}
-	if !g.behind && reflect.DeepEqual(offered, g.offered) && (g.failure == nil && !g.tried.IsZero() || time.Since(g.tried) < growthPause) {
+	if !g.tried.IsZero() && reflect.DeepEqual(offered, g.offered) && (g.failure == nil && !g.behind || time.Since(g.tried) < growthPause) {
 		return g.failure
 	}
 	devices, err := openSource(ctx, config.Source)
@@ -225,7 +225,7 @@ func (d sourceDevice) joinable(i int, own label) error {
 	case d.err == nil && (d.label.PoolID != own.PoolID || d.label.Device != i):
 		return fmt.Errorf("%w: %s: %s is device %d of pool %q (%s); to use it here, clear its first MiB",
 			ErrForeignPool, d.field, d.Path, d.label.Device, d.label.PoolName, d.label.PoolID)
-	case d.err != nil && d.err != errNoLabel: //nolint:errorlint // openSource sets it as it is
+	case d.err != nil && !errors.Is(d.err, errNoLabel):
 		return fmt.Errorf("%s: %s: %w", d.field, d.Path, d.err)
 	}
 	return nil

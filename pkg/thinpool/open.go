@@ -155,7 +155,7 @@ func (p *Pool) activateParts(ctx context.Context, numbers []devicemapper.DeviceN
 	}
 	if _, err := p.healthy(ctx); err != nil {
 		klog.FromContext(ctx).Error(err, "Thin pool is left with the size and the policy that it has", "pool", p.label.PoolName)
-		p.growth.behind = true
+		p.growth.behind = p.shorter(ctx)
 		return nil
 	}
 	err = p.applyPolicy(ctx, policy)

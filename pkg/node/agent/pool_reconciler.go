@@ -130,12 +130,12 @@ func (r *poolReconciler) openFor(ctx context.Context, object *v1alpha1.NodeThinP
 // open opens the pool if it is not, and begins to watch it.
 func (r *poolReconciler) open(ctx context.Context, config thinpool.Config) error {
 	pool, opened, err := r.pools.Open(ctx, config)
-	if err != nil || !opened {
+	if unsettled(err) != nil || !opened {
 		return err
 	}
 	klog.FromContext(ctx).Info("Pool is open", "pool", config.Name)
 	r.watchers.start(config.Name, pool) //nolint:contextcheck // it outlives the reconcile
-	return nil
+	return err
 }
 
 // announce lets the volumes of a pool that is newly open go on: those that wait for it, and the rest to be looked for.

@@ -47,7 +47,7 @@ func (r *poolReconciler) shutDown(ctx context.Context, object *v1alpha1.NodeThin
 	poolName := object.Spec.PoolName
 	if _, err := r.pools.Get(poolName); err != nil && object.Status.PoolID != "" {
 		// It was open once and may have left devices behind.
-		if err := r.openFor(ctx, object); err != nil {
+		if err := unsettled(r.openFor(ctx, object)); err != nil {
 			if !nothingToShutDown(err) {
 				return err
 			}

@@ -61,7 +61,7 @@ func (a *Agent) openRemembered(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := a.pools.open(ctx, config); err != nil {
+	if err := unsettled(a.pools.open(ctx, config)); err != nil {
 		return err
 	}
 	a.pools.queue.add(v1alpha1.NodeThinPoolName(name, a.config.NodeName))
