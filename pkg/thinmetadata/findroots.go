@@ -180,7 +180,7 @@ func (f *rootFinder) nodeOf(block *Block, number uint64) (foundNode, bool) {
 // detailsFrom gives the thin devices of the tree of details that begins at a node.
 func (f *rootFinder) detailsFrom(number uint64, n foundNode) (candidate, bool) {
 	c := candidate{number: number}
-	ok := f.collect(n, 0, func(leaf foundNode) bool {
+	ok := f.collect(n, allKeys, 0, func(leaf foundNode) bool {
 		if leaf.valueSize != detailsSize {
 			return false
 		}
@@ -196,7 +196,7 @@ func (f *rootFinder) detailsFrom(number uint64, n foundNode) (candidate, bool) {
 // mappingsFrom gives the thin devices of the tree of mappings that begins at a node, and counts what they map.
 func (f *rootFinder) mappingsFrom(number uint64, n foundNode) (candidate, bool) {
 	c := candidate{number: number}
-	ok := f.collect(n, 0, func(leaf foundNode) bool {
+	ok := f.collect(n, allKeys, 0, func(leaf foundNode) bool {
 		if leaf.valueSize != pointerSize || len(leaf.keys) != leaf.entries {
 			return false
 		}
@@ -212,17 +212,25 @@ func (f *rootFinder) mappingsFrom(number uint64, n foundNode) (candidate, bool) 
 	return c, ok && f.sign(&c)
 }
 
-// collect visits the leaves of a tree in the order of their keys, while visit says so. It tells whether all were there.
-func (f *rootFinder) collect(n foundNode, depth int, visit func(leaf foundNode) bool) bool {
+// collect visits the leaves of a tree in the order of their keys, while visit says so. It tells whether all were there. No node
+// of the tree is met twice: none has keys in the ranges of two parents.
+func (f *rootFinder) collect(n foundNode, keys keyRange, depth int, visit func(leaf foundNode) bool) bool {
+	if len(n.keys) > 0 && (n.keys[0] < keys.low || n.keys[len(n.keys)-1] > keys.high) {
+		return false
+	}
 	if n.leaf {
 		return visit(n)
 	}
 	if depth > maximumDepth || n.valueSize != pointerSize {
 		return false
 	}
-	for _, child := range n.values {
+	for i, child := range n.values {
+		within := keyRange{n.keys[i], keys.high}
+		if i+1 < len(n.keys) {
+			within.high = n.keys[i+1] - 1
+		}
 		below, ok := f.nodes[child]
-		if !ok || !f.collect(below, depth+1, visit) {
+		if !ok || !f.collect(below, within, depth+1, visit) {
 			return false
 		}
 	}

@@ -153,3 +153,44 @@ func FuzzTrees(f *testing.F) {
 		}
 	})
 }
+
+// deep is metadata for trees of inner nodes in many levels, each of whose children are all the same: as a graph it is small,
+// as a tree it has 7^12 leaves.
+func deep() []byte {
+	raw := []byte{0, 0o15, 0, 0} // block 0 is the superblock's, block 1 has the details of one thin device
+	for level := range 12 {
+		raw = append(raw, 0o73)
+		for range 7 {
+			raw = append(raw, 0, byte(level+1))
+		}
+	}
+	return raw
+}
+
+// FuzzFindRoots: trees that are found can be read, hold the same thin devices, and as many as it is said.
+func FuzzFindRoots(f *testing.F) {
+	f.Add([]byte{0o10, 1, 1, 0o26, 1, 0, 1, 0})
+	f.Add([]byte{0o20, 0, 1, 0, 2, 0o10, 9, 2, 0o23, 0, 0, 7, 1, 0o26, 1, 2})
+	f.Add([]byte{0o15, 1, 1, 0o10, 0, 1, 0o26, 1, 1})
+	f.Add(deep())
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		device, s := trees(t, raw)
+		blocks := s.DetailsRoot + 1
+		found, err := device.FindRoots(t.Context(), blocks, Superblock{}, nil)
+		if err != nil {
+			if !errors.Is(err, ErrDamaged) {
+				t.Error(err)
+			}
+			return
+		}
+		s = Superblock{MappingRoot: found.Mapping, DetailsRoot: found.Details}
+		details, err := device.Details(t.Context(), s)
+		if err != nil || uint64(len(details)) != found.ThinDevices {
+			t.Errorf("%+v: %+v, %v", found, details, err)
+		}
+		roots, err := device.roots(t.Context(), s)
+		if err != nil || len(roots) != len(details) {
+			t.Errorf("%+v: %v, %v", found, roots, err)
+		}
+	})
+}
