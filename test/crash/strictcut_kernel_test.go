@@ -30,7 +30,7 @@ const (
 	// poolSize is that of the one disk below the pool, in bytes.
 	poolSize = 1 << 30
 	// loadEvents is how many events the recorded load tells before it ends.
-	loadEvents = 2500
+	loadEvents = 1500
 	// recordLimit is far above what the recording takes, cutLimit what one cut takes.
 	recordLimit = 5 * time.Minute
 	cutLimit    = 2 * time.Minute
@@ -102,22 +102,31 @@ func (c strictCut) String() string {
 // drawCuts chooses moments, in order: half of them exactly what was flushed, half with some of what was not.
 func drawCuts(log *writelog.Log, seed uint64, count int) []strictCut {
 	random := rand.New(rand.NewPCG(seed, 1))
-	moments := log.Moments()
-	random.Shuffle(len(moments), func(i, j int) { moments[i], moments[j] = moments[j], moments[i] })
-	moments = moments[:min(count, len(moments))]
-	slices.Sort(moments)
+	var exact, waiting []int
+	for _, moment := range log.Moments() {
+		exact = append(exact, moment)
+		if first, end := log.Unflushed(moment); end > first {
+			waiting = append(waiting, moment)
+		}
+	}
+	some := func(moments []int, count int) []int {
+		random.Shuffle(len(moments), func(i, j int) { moments[i], moments[j] = moments[j], moments[i] })
+		return moments[:min(count, len(moments))]
+	}
 	var cuts []strictCut
-	for i, moment := range moments {
+	for _, moment := range some(exact, count-count/2) {
+		cuts = append(cuts, strictCut{moment: moment})
+	}
+	for _, moment := range some(waiting, count/2) {
 		c := strictCut{moment: moment}
-		if i%2 == 1 {
-			for _, n := range writelog.Range(log.Unflushed(moment)) {
-				if random.IntN(2) == 0 {
-					c.unflushed = append(c.unflushed, n)
-				}
+		for _, n := range writelog.Range(log.Unflushed(moment)) {
+			if random.IntN(2) == 0 {
+				c.unflushed = append(c.unflushed, n)
 			}
 		}
 		cuts = append(cuts, c)
 	}
+	slices.SortFunc(cuts, func(a, b strictCut) int { return a.moment - b.moment })
 	return cuts
 }
 

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -18,6 +19,9 @@ import (
 	"github.com/csi-dm/csi-dm/test/crash/content"
 	"github.com/csi-dm/csi-dm/test/crash/history"
 )
+
+// startPatience is far above what the start of a program takes.
+const startPatience = 5 * time.Second
 
 // Volume is a volume in use. Its methods may be called from two goroutines as long as these stay away from Close.
 type Volume struct {
@@ -104,7 +108,13 @@ func (v *Volume) Unmount() error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(filesystem.Unmount(parent, v.Name), parent.Close(), os.Remove(v.root()))
+	// A program that another goroutine is about to start has a copy of every open file until it runs.
+	for deadline := time.Now().Add(startPatience); ; time.Sleep(time.Millisecond) {
+		err = filesystem.Unmount(parent, v.Name)
+		if !errors.Is(err, unix.EBUSY) || time.Now().After(deadline) {
+			return errors.Join(err, parent.Close(), os.Remove(v.root()))
+		}
+	}
 }
 
 // Close unmounts and deactivates the volume.

@@ -161,19 +161,16 @@ func (w *worker) grow(ctx context.Context, v *volume) error {
 		if v.used == nil || v.xfs {
 			return nil
 		}
-		return w.fit(v)
+		return v.used.Grow()
 	}
 	if err := w.whileWriting(v, growing); err != nil || v.used == nil || !v.xfs {
 		return err
 	}
 	// Nothing is written while an xfs grows: before Linux 6.13 a power cut leaves a log that cannot be replayed, if that names
 	// the new space before the superblock does on disk. That is nothing that a pool could change.
-	return errors.Join(v.used.Settle(), w.fit(v), w.Pool.Checkpoint(ctx, v.name))
-}
-
-// fit grows a mounted file system to its device's size.
-func (w *worker) fit(v *volume) error {
-	return w.telling(history.Event{Kind: history.Fit, Volume: v.name}, v.used.Grow)
+	return w.telling(history.Event{Kind: history.Fit, Volume: v.name}, func() error {
+		return errors.Join(v.used.Settle(), v.used.Grow(), w.Pool.Checkpoint(ctx, v.name))
+	})
 }
 
 // remove deletes a volume that is not mounted, active or not.
