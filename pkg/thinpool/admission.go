@@ -98,6 +98,9 @@ func (p *Pool) admitting(status devicemapper.ThinPoolStatus) error {
 		return fmt.Errorf("%w: no metadata block is free", ErrPoolFull)
 	}
 	percent := uint64(p.config.MinFreePercent)
+	if free, total := p.freeData(status), uint64(status.TotalData); free < uint64(status.FreeData()) && free*100 <= total*percent {
+		return fmt.Errorf("%w: %s, %d%% of the pool must stay free", ErrBelowMinFree, p.below.describe(p.paths[0]), percent)
+	}
 	if free, total := uint64(status.FreeData()), uint64(status.TotalData); free*100 <= total*percent {
 		return fmt.Errorf("%w: %d of %d data blocks are free, %d%% must stay so", ErrBelowMinFree, free, total, percent)
 	}

@@ -60,7 +60,8 @@ type Pool struct {
 	unknown    int                  // thin devices in the pool that the registry does not know
 	space      spaceStates
 	probing    probing
-	unfit      error // why a pool that was handed over takes no volumes, since its owner changed it
+	below      loopSpace // as Status saw it last
+	unfit      error     // why a pool that was handed over takes no volumes, since its owner changed it
 
 	// deletionAdded holds a token when there may be a deletion that nobody is at; pace makes room between their steps.
 	deletionAdded chan struct{}

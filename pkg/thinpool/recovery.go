@@ -53,6 +53,11 @@ func (p *Pool) recover(ctx context.Context) error {
 		return nil
 	}
 	thins, err := p.thinIDs(ctx)
+	if _, failure := p.healthy(ctx); err != nil && failure != nil {
+		// The kernel finds that its metadata space is full only when it is asked to write.
+		klog.FromContext(ctx).Error(err, "Thin pool is not writable any more, recovery is put off", "pool", p.label.PoolName, "failure", failure, "intents", p.intents())
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -98,7 +98,7 @@ type spaceStates struct{ data, metadata SpaceState }
 // nextSpace takes the pool's spaces to their states of this moment. The mutex must be held.
 func (p *Pool) nextSpace(status devicemapper.ThinPoolStatus) spaceStates {
 	percent := p.config.MinFreePercent
-	p.space.data = p.space.data.next(uint64(status.FreeData()), uint64(status.TotalData), status.Mode == devicemapper.PoolModeOutOfDataSpace, percent)
+	p.space.data = p.space.data.next(p.freeData(status), uint64(status.TotalData), status.Mode == devicemapper.PoolModeOutOfDataSpace, percent)
 	p.space.metadata = p.space.metadata.next(uint64(status.FreeMetadata()), uint64(usableMetadata(status)), false, percent)
 	return p.space
 }

@@ -87,13 +87,14 @@ type Space struct {
 // Free is what is not used, in bytes.
 func (s Space) Free() int64 { return s.Total - s.Used }
 
-// Status reads the pool's state from the kernel (without committing the pool) and the registry.
+// Status reads the pool's state from the kernel and the registry. The pool is not committed for that, unless it is full and
+// blocks have become free.
 func (p *Pool) Status(ctx context.Context) (Status, error) {
 	if err := p.begin(); err != nil {
 		return Status{}, p.wrap("status", "", err)
 	}
 	defer p.work.Done()
-	kernel, err := p.dm.ThinPoolStatus(ctx, p.device)
+	kernel, err := p.kernelStatus(ctx)
 	if err != nil {
 		return Status{}, p.wrap("status", "", err)
 	}
@@ -101,6 +102,7 @@ func (p *Pool) Status(ctx context.Context) (Status, error) {
 	if err := p.lookAtTable(ctx); err != nil {
 		return Status{}, p.wrap("status", "", err)
 	}
+	p.lookAtLoop()
 	p.mutex.Lock()
 	before := p.space
 	status, now := p.statusOf(kernel), p.space
@@ -108,6 +110,20 @@ func (p *Pool) Status(ctx context.Context) (Status, error) {
 	status.DeferredRemovals = deferred
 	p.logSpace(ctx, before, now, status)
 	return status, nil
+}
+
+// kernelStatus reads the pool's status without committing it, unless it is full and has free blocks. The kernel looks whether
+// a full pool has become writable when it commits, and blocks that come back from a discard that was passed down call for no
+// commit (process_prepared_discard_passdown_pt2 in drivers/md/dm-thin.c): writes would fail for as long as nobody else does.
+func (p *Pool) kernelStatus(ctx context.Context) (devicemapper.ThinPoolStatus, error) {
+	status, err := p.dm.ThinPoolStatus(ctx, p.device)
+	if err != nil || status.Mode != devicemapper.PoolModeOutOfDataSpace || status.FreeData() == 0 {
+		return status, err
+	}
+	if _, err := p.dm.Status(ctx, p.device, devicemapper.StatusOptions{Flush: true}); err != nil {
+		return status, err
+	}
+	return p.dm.ThinPoolStatus(ctx, p.device)
 }
 
 // statusOf puts together what the kernel says and what the pool knows. The mutex must be held.
