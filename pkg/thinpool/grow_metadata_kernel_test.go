@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/csi-dm/csi-dm/pkg/devicemapper"
 	"github.com/csi-dm/csi-dm/pkg/thinpool"
 	"github.com/csi-dm/csi-dm/test/kerneltest"
@@ -45,55 +47,79 @@ func fillMetadata(t testing.TB, dm *devicemapper.Client, table devicemapper.Tabl
 	run(t, "thin_restore", "-i", path, "-o", metadata.Path())
 }
 
-// TestGrowScarceMetadata: a pool that admits nothing because its metadata runs short gets metadata out of a device that has
-// grown, although by the rule it would get none, and admits again.
-func TestGrowScarceMetadata(t *testing.T) {
+// TestGrowExhaustedMetadata: the kernel holds a pool read-only whose metadata has run out. When the pool has grown, out of
+// space that its device got, it is written again, and its metadata is whole.
+func TestGrowExhaustedMetadata(t *testing.T) {
 	kerneltest.CheckClean(t)
 	ctx, dm, disk := testContext(t), client(t), kerneltest.Disk(t, gib)
 	config := configOn(disk)
-	config.OverprovisionMilli, config.MinFreePercent = 100_000, 30
+	config.OverprovisionMilli, config.MinFreePercent = 100_000, 0
 	p := get(thinpool.Open(ctx, dm, config))(t)
-	create(t, p, raw("v", 64*mib))
+	create(t, p, ext4("v", 64*mib))
+	mounted(t, activate(t, p, "v"), "ext4", func(directory string) { writeFile(t, filepath.Join(directory, "file"), "content") })
+	deactivate(t, p, "v")
 	empty := get(p.Status(ctx))(t)
 	table := get(dm.Table(ctx, devicemapper.Name(strings.TrimSuffix(empty.DeviceName, "pool")+"metadata"), devicemapper.TableOptions{}))(t)
-	// Few blocks, so that the data does not run short too.
 	blocks := int(empty.Data.Total / empty.BlockSize / 2)
-	fill := func(devices int) thinpool.Status {
-		t.Helper()
-		if err := p.Shutdown(ctx); err != nil {
-			t.Fatal(err)
-		}
-		fillMetadata(t, dm, table, devices, blocks)
-		p = get(thinpool.Open(ctx, dm, config))(t)
-		return get(p.Status(ctx))(t)
+	if err := p.Shutdown(ctx); err != nil {
+		t.Fatal(err)
 	}
-	const sample = 10
-	first := fill(sample)
-	perDevice := (first.Metadata.Used - empty.Metadata.Used) / sample
-	wanted := first.Metadata.Total*97/100 - first.Metadata.Used
-	// thin_restore replaces what is there by what the dump holds and more, so ids must be new: the first ones go.
-	for id := range sample {
-		if err := dm.DeleteThin(ctx, devicemapper.Name(first.DeviceName), devicemapper.ThinID(100_000+id)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	scarce := fill(sample + int(wanted/perDevice))
-	t.Logf("metadata: %d bytes of %d used, a device takes %d", scarce.Metadata.Used, scarce.Metadata.Total, perDevice)
+	// About as many as fit: 28 MiB, of which the kernel keeps a tenth, and 57 blocks of 4 KiB for each.
+	fillMetadata(t, dm, table, 109, blocks)
+	p = get(thinpool.Open(ctx, dm, config))(t)
+	exhaustMetadata(t, dm, p, blocks)
 	_, err := p.CreateVolume(ctx, raw("w", mib))
-	refused(t, err, thinpool.ErrNoSpace, "metadata")
+	refused(t, err, thinpool.ErrPoolFailed)
 
-	before := sizesOf(t, p)
-	kerneltest.GrowDisk(t, disk, gib+256*mib)
+	// Neither does a restart help.
+	closed(t, p)
+	p = get(thinpool.Open(ctx, dm, config))(t)
+	if status := get(p.Status(ctx))(t); status.Mode != thinpool.ModeReadOnly {
+		t.Errorf("mode %s after a restart", status.Mode)
+	}
+	kerneltest.GrowDisk(t, disk, 2*gib)
 	if err := p.Reconfigure(ctx, config); err != nil {
 		t.Fatal(err)
 	}
-	after := sizesOf(t, p)
-	if after.metadata < before.metadata+16*mib || after.data < before.data+128*mib {
-		t.Errorf("%+v became %+v", before, after)
-	}
-	create(t, p, raw("w", mib))
-	if status := get(p.Status(ctx))(t); !status.Admitting || status.Mode != thinpool.ModeReadWrite {
+	if status := get(p.Status(ctx))(t); status.Mode != thinpool.ModeReadWrite || status.NeedsCheck || status.Metadata.Total < empty.Metadata.Total+16*mib {
 		t.Errorf("%+v", status)
 	}
+	create(t, p, raw("w", mib))
+	mounted(t, activate(t, p, "v"), "ext4", func(directory string) { expectFile(t, filepath.Join(directory, "file"), "content") })
+	deactivate(t, p, "v")
 	checkMetadata(t, dm, p)
+}
+
+// exhaustMetadata writes to snapshots of the devices of fillMetadata until the kernel has no metadata block left.
+func exhaustMetadata(t testing.TB, dm *devicemapper.Client, p *thinpool.Pool, blocks int) {
+	t.Helper()
+	ctx := testContext(t)
+	pool := get(dm.Info(ctx, devicemapper.Name(get(p.Status(ctx))(t).DeviceName)))(t)
+	content := alignedBlock(4096)
+	for i := range 40 {
+		id := devicemapper.ThinID(200_000 + i)
+		if err := dm.CreateSnapshot(ctx, pool, id, devicemapper.ThinID(100_000+i)); err != nil {
+			t.Fatal(err)
+		}
+		target := devicemapper.Thin{Pool: pool.Number, ID: id}
+		thin := get(dm.Activate(ctx, "writer", "", devicemapper.Table{{Length: devicemapper.SectorsOf(int64(blocks) * 64 << 10), Target: target}}))(t)
+		device := get(os.OpenFile(thin.Path(), os.O_RDWR|unix.O_DIRECT, 0))(t)
+		var failure error
+		for at := 0; at < blocks && failure == nil; at += 120 { // each in another leaf of the mapping's tree
+			_, failure = device.WriteAt(content, int64(at)*64<<10)
+		}
+		if err := device.Close(); err != nil {
+			t.Error(err)
+		}
+		if _, err := dm.Remove(ctx, thin, devicemapper.RemoveOptions{BusyTimeout: 5 * time.Second}); err != nil {
+			t.Fatal(err)
+		}
+		if status := get(p.Status(ctx))(t); status.Mode == thinpool.ModeReadOnly && !status.NeedsCheck {
+			t.Logf("write %v; %d bytes of %d used", failure, status.Metadata.Used, status.Metadata.Total)
+			return
+		} else if failure != nil || status.Mode != thinpool.ModeReadWrite {
+			t.Fatalf("mode %s, needs check %t, write: %v", status.Mode, status.NeedsCheck, failure)
+		}
+	}
+	t.Fatalf("the metadata is not full: %+v", get(p.Status(ctx))(t).Metadata)
 }
