@@ -253,6 +253,14 @@ func TestBasesAreGivenUp(t *testing.T) {
 	if status.Bases >= 3 || status.PendingDeletions != 0 {
 		t.Errorf("%+v", status)
 	}
+	// The same for a volume that grows.
+	if err := p.EnsureBase(ctx, 303*mib, filesystem.Format{Type: filesystem.XFS}); err != nil {
+		t.Fatal(err)
+	}
+	more := roomOf(config, get(p.Status(ctx))(t)).LargestVolume + 32*mib
+	if grown := get(p.GrowVolume(ctx, "large", room+64*mib+more))(t); grown.Size < room+64*mib+more {
+		t.Errorf("%+v", grown)
+	}
 	mounted(t, activate(t, p, "kept"), "xfs", func(directory string) { expectFile(t, filepath.Join(directory, "file"), "content") })
 	checkFileSystem(t, filesystem.XFS, activate(t, p, "kept"))
 	deactivate(t, p, "kept")

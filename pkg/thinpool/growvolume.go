@@ -58,27 +58,14 @@ func (p *Pool) growVolume(ctx context.Context, name string, size int64) (Volume,
 // recordGrowth makes the new size durable. That is all that a growth needs: the pool's metadata has no sizes, and a device
 // that is shorter than its record is brought up to it whenever it is looked at.
 func (p *Pool) recordGrowth(ctx context.Context, name string, v *volume, size int64) error {
-	if err := p.registry.committer.room(); err != nil {
-		return err
+	before, err := p.reserveGrowth(ctx, v, size)
+	if errors.Is(err, ErrNoSpace) && p.giveUpBases(ctx) {
+		before, err = p.reserveGrowth(ctx, v, size)
 	}
-	status, err := p.healthy(ctx)
 	if err != nil {
 		return err
 	}
-	p.mutex.Lock()
-	before := v.record
-	if err := p.hasRoom(status, size-before.Size); err != nil {
-		p.mutex.Unlock()
-		return err
-	}
-	if v.record.CreatedSize == 0 {
-		v.record.CreatedSize = before.Size
-	}
-	v.record.Size = size
-	p.promised += size - before.Size
-	record := v.record
-	p.mutex.Unlock()
-	err = p.registry.committer.commit(ctx, 0, write{bucketVolumes, []byte(name), encodeRecord(record)})
+	err = p.registry.committer.commit(ctx, 0, write{bucketVolumes, []byte(name), encodeRecord(v.record)})
 	if err == nil {
 		reached(failGrowDurable)
 		return nil
@@ -91,6 +78,32 @@ func (p *Pool) recordGrowth(ctx context.Context, name string, v *volume, size in
 		p.mutex.Unlock()
 	}
 	return fmt.Errorf("record the growth of %s: %w", name, err)
+}
+
+// reserveGrowth promises the space that a volume is to have more, and gives its record as it was before.
+func (p *Pool) reserveGrowth(ctx context.Context, v *volume, size int64) (before volumeRecord, err error) {
+	if err := p.registry.committer.room(); err != nil {
+		return before, err
+	}
+	if err := p.lookAtTable(ctx); err != nil {
+		return before, err
+	}
+	status, err := p.healthy(ctx)
+	if err != nil {
+		return before, err
+	}
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	before = v.record
+	if err := p.hasRoom(status, size-before.Size); err != nil {
+		return before, err
+	}
+	if v.record.CreatedSize == 0 {
+		v.record.CreatedSize = before.Size
+	}
+	v.record.Size = size
+	p.promised += size - before.Size
+	return before, nil
 }
 
 // fitDevice brings the device of a volume, if it is active, up to the size in its record. Its I/O waits for the moment of the
