@@ -55,6 +55,7 @@ func newPoolCollector(set *pools.Set, orphaned func(pool string) (count int, kno
 			gauge("lost_volumes", "Volumes whose thin device the pool does not hold any more.", func(s thinpool.Status) float64 { return float64(s.LostVolumes) }),
 			gauge("unknown_thin_devices", "Thin devices in the pool that its registry does not know.", func(s thinpool.Status) float64 { return float64(s.UnknownThinDevices) }),
 			gauge("pending_deletions", "Deleted volumes whose blocks are not given back yet.", func(s thinpool.Status) float64 { return float64(s.PendingDeletions) }),
+			gauge("deferred_removals", "Devices that were in use when they were to be removed, and go when they are closed.", func(s thinpool.Status) float64 { return float64(s.DeferredRemovals) }),
 			gauge("bases", "Formatted bases.", func(s thinpool.Status) float64 { return float64(s.Bases) }),
 			gauge("snapshot_budget", "Snapshots that the pool can still make.", func(s thinpool.Status) float64 { return float64(s.SnapshotBudget) }),
 			gauge("admitting", "Whether new volumes are accepted.", func(s thinpool.Status) float64 { return truth(s.Admitting) }),
