@@ -3,10 +3,13 @@
 package bench
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +31,7 @@ const (
 
 // deletion measures how long a neighbour's writes take while a large volume is deleted.
 func (r *run) deletion(t *testing.T) {
+	r.scratch, r.images = t.TempDir(), map[bool]string{}
 	table := newTable("mappings", "lie", "discards passed down", "deleted by", "acknowledged after ms", "given back after s", "longest write on mapped blocks, ms", "p99", "on new blocks, ms", "p99", "writes")
 	for _, c := range []struct {
 		scattered, passdown bool
@@ -83,6 +87,49 @@ func (r *run) deletion(t *testing.T) {
 	r.print("A neighbour's writes of 4 KiB (O_DIRECT) while a volume of %d GiB is deleted:\n\n%s", r.plan.mappings*poolBlock>>30, table)
 }
 
+// restore has thin_restore write metadata with these thin devices.
+func (r *run) restore(t *testing.T, device string, kernel devicemapper.ThinPoolStatus, thins []mappedThin) {
+	t.Helper()
+	// It takes regular files only.
+	xml, err := os.CreateTemp(kerneltest.Scratch(t), "thins-")
+	must(t, err)
+	defer func() { must(t, errors.Join(xml.Close(), os.Remove(xml.Name()))) }()
+	must(t, writeThinXML(xml, kernel.TransactionID, poolBlock/devicemapper.SectorSize, int64(kernel.TotalData), thins))
+	if output, err := exec.Command("thin_restore", "-i", xml.Name(), "-o", device).CombinedOutput(); err != nil {
+		t.Fatalf("thin_restore: %v: %s", err, output)
+	}
+}
+
+// copySparse copies a file or device, all but what is zero.
+func copySparse(from, to string) (err error) {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.Sync(), out.Close()) }()
+	piece, zeros := make([]byte, 64<<10), make([]byte, 64<<10)
+	for at := int64(0); ; {
+		n, err := io.ReadFull(in, piece)
+		if n > 0 && !bytes.Equal(piece[:n], zeros[:n]) {
+			if _, err := out.WriteAt(piece[:n], at); err != nil {
+				return err
+			}
+		}
+		at += int64(n)
+		if err != nil {
+			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
 // deletionPool is a pool with a volume "large" and an active neighbour.
 type deletionPool struct {
 	pool       *thinpool.Pool
@@ -112,22 +159,20 @@ func (r *run) openDeletion(t *testing.T, scattered, passdown bool) *deletionPool
 	metadata, err := r.dm.Table(r.ctx, devicemapper.Name(strings.TrimSuffix(status.DeviceName, "pool")+"metadata"), devicemapper.TableOptions{})
 	must(t, err)
 	must(t, pool.Shutdown(r.ctx))
-	// thin_restore takes regular files only.
-	xml, err := os.CreateTemp(kerneltest.Scratch(t), "thins-")
-	must(t, err)
-	defer func() { must(t, errors.Join(xml.Close(), os.Remove(xml.Name()))) }()
-	must(t, writeThinXML(xml, kernel.TransactionID, poolBlock/devicemapper.SectorSize, int64(kernel.TotalData), []mappedThin{
-		{id: large.ThinID, mappings: r.plan.mappings, scattered: scattered}, {id: neighbour.ThinID},
-	}))
 	device, err := r.dm.Activate(r.ctx, "bench-restore", "", metadata)
 	must(t, err)
 	began := time.Now()
-	output, err := exec.Command("thin_restore", "-i", xml.Name(), "-o", device.Path()).CombinedOutput()
-	r.floor.remove(r.ctx, t, device)
-	if err != nil {
-		t.Fatalf("thin_restore: %v: %s", err, output)
+	// The pools of all cases have the same thin ids and sizes, so the metadata that was made for one serves for others.
+	if image := r.images[scattered]; image != "" {
+		must(t, copySparse(image, device.Path()))
+	} else {
+		r.restore(t, device.Path(), kernel, []mappedThin{{id: large.ThinID, mappings: r.plan.mappings, scattered: scattered}, {id: neighbour.ThinID}})
+		image = filepath.Join(r.scratch, fmt.Sprintf("metadata-%t", scattered))
+		must(t, copySparse(device.Path(), image))
+		r.images[scattered] = image
 	}
-	fmt.Printf("thin_restore took %.1f s\n", time.Since(began).Seconds())
+	r.floor.remove(r.ctx, t, device)
+	fmt.Printf("making the metadata took %.1f s\n", time.Since(began).Seconds())
 
 	d := &deletionPool{large: large.ThinID, poolDevice: status.DeviceName}
 	d.pool, err = thinpool.Open(r.ctx, r.dm, config)

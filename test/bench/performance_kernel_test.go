@@ -71,6 +71,7 @@ func TestPerformance(t *testing.T) {
 	r.directories = [3]string{t.TempDir(), t.TempDir(), t.TempDir()}
 
 	r.section("create", r.creation)
+	r.section("profile", r.profile)
 	r.section("throughput", r.throughput)
 	r.section("activation", r.activation)
 	r.section("open", r.opening)
@@ -106,6 +107,9 @@ type run struct {
 	directories [3]string // where engine, floor and LVM mount
 	existing    int       // volumes that stay, on engine and floor each
 	samples     int       // for names
+
+	scratch string          // a directory for images
+	images  map[bool]string // metadata that thin_restore made, by whether its mappings are scattered
 
 	verdicts verdicts
 	texts    []string

@@ -15,7 +15,6 @@ import (
 
 // prober writes 4 KiB again and again, past the page cache, and notes how long each write takes.
 type prober struct {
-	name  string
 	path  string               // of a device or a file
 	at    func(i int64) int64  // where the i-th write goes, in bytes
 	pause time.Duration        // between two writes
