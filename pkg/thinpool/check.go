@@ -44,11 +44,11 @@ type LostVolume struct {
 type RepairAction string
 
 const (
-	// ActionFileSystem: e2fsck of the registry's file system, with all that it proposes.
+	// ActionFileSystem is e2fsck of the registry's file system, with all that it proposes.
 	ActionFileSystem RepairAction = "repair-registry-file-system"
-	// ActionNeedsCheck: the metadata is sound, and the kernel's demand for a check is taken back.
+	// ActionNeedsCheck takes the kernel's demand for a check back, since the metadata is sound.
 	ActionNeedsCheck RepairAction = "clear-needs-check"
-	// ActionMetadata: what can be read of the metadata is written to the spare area, which then takes its place.
+	// ActionMetadata writes what can be read of the metadata to the spare area, which then takes its place.
 	ActionMetadata RepairAction = "rebuild-metadata"
 )
 
@@ -74,8 +74,8 @@ func (r CheckReport) Sound() bool {
 
 // Check examines the pool of a configuration that is not open: its metadata with thin_check, its registry and the file
 // system of that, and whether registry and metadata name the same thin devices. A pool that the kernel still has, of a
-// process that is gone, is examined without touching its volumes. Nothing is changed but what every Open does: a journal of
-// the registry's file system that was not written back is.
+// process that is gone, is examined without touching its volumes. Nothing is changed but what every Open does: the journals of
+// the registry and of its file system are replayed.
 //
 // Of the configuration only Name, Source and BlockSize matter. Damage is in the report; an error says that it could not be
 // examined: ErrDeviceInUse while another process has the pool open, ErrNotOwned where the pool is somebody else's

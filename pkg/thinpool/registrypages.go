@@ -279,11 +279,11 @@ func pageElements(page []byte, flags uint16, number uint64) ([]pageElement, erro
 			e.bucket = u32(0)&leafBucket != 0
 		}
 		// Positions count from the element itself.
-		if begin := uint64(at) + position; begin+keySize+valueSize > uint64(len(page)) {
+		begin := uint64(at) + position
+		if begin+keySize+valueSize > uint64(len(page)) {
 			return nil, structureError("page %d has an entry outside of it", number)
-		} else {
-			e.key, e.value = page[begin:begin+keySize], page[begin+keySize:begin+keySize+valueSize]
 		}
+		e.key, e.value = page[begin:begin+keySize], page[begin+keySize:begin+keySize+valueSize]
 		if i > 0 && bytes.Compare(elements[i-1].key, e.key) >= 0 {
 			return nil, structureError("page %d has a key out of order", number)
 		}

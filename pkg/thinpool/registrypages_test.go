@@ -68,7 +68,7 @@ func checkPages(content []byte) error {
 }
 
 func TestCheckRegistryPages(t *testing.T) {
-	for _, entries := range []int{0, 1, 20, 1000, 5000} {
+	for _, entries := range []int{0, 1, 20, 2000} {
 		if err := checkPages(database(t, entries)); err != nil {
 			t.Errorf("%d entries: %v", entries, err)
 		}
@@ -148,7 +148,7 @@ func TestCheckRegistryPagesFlips(t *testing.T) {
 	whole := database(t, 300)
 	r := rand.New(rand.NewPCG(1, 1))
 	found := 0
-	for range 2000 {
+	for range 400 {
 		content := bytes.Clone(whole)
 		content[r.IntN(len(content))] ^= byte(1 + r.IntN(255))
 		if checkPages(content) != nil {
@@ -159,5 +159,5 @@ func TestCheckRegistryPagesFlips(t *testing.T) {
 	if found == 0 {
 		t.Error("no flipped byte was found")
 	}
-	t.Logf("%d of 2000 flipped bytes are in the structure", found)
+	t.Logf("%d of 400 flipped bytes are in the structure", found)
 }

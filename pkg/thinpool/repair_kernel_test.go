@@ -36,8 +36,13 @@ func content(name string) string {
 // filled makes a pool with volumes that hold files, of both file systems and without one, and shuts it down.
 func filled(t *testing.T, dm *devicemapper.Client, config thinpool.Config) {
 	t.Helper()
+	filledWith(t, dm, config, ext4("a", 64*mib), ext4("b", 64*mib), xfs("x", 300*mib))
+}
+
+func filledWith(t *testing.T, dm *devicemapper.Client, config thinpool.Config, formatted ...thinpool.VolumeSpec) {
+	t.Helper()
 	p := get(thinpool.Open(testContext(t), dm, config))(t)
-	for _, spec := range []thinpool.VolumeSpec{ext4("a", 64*mib), ext4("b", 64*mib), xfs("x", 300*mib)} {
+	for _, spec := range formatted {
 		create(t, p, spec)
 		mounted(t, activate(t, p, spec.Name), spec.Format.Type, func(directory string) { writeFile(t, directory+"/file", content(spec.Name)) })
 		deactivate(t, p, spec.Name)
@@ -149,7 +154,7 @@ func TestCheck(t *testing.T) {
 			}
 		}
 	}()
-	for range 10 {
+	for range 4 {
 		if report := get(p.Check(ctx))(t); !report.Sound() || !report.Active || report.Mode != thinpool.ModeReadWrite || report.Volumes < 5 {
 			t.Errorf("under load: %+v", report)
 		}
@@ -312,6 +317,9 @@ func TestRepairMetadata(t *testing.T) {
 			sound(t, dm, config)
 			want := slices.DeleteFunc([]string{"a", "b", "never-written", "r", "x"}, func(name string) bool { return slices.Contains(lost, name) })
 			expectVolumes(t, dm, config, want...)
+			if test.name != "superblock zeroed" {
+				return
+			}
 			// Once more: what was damaged is the spare now, and is written over.
 			changeSuperblockOf(t, disk, dm, config)
 			if report := get(thinpool.Repair(ctx, dm, config, allActions))(t); !report.After.Sound() || len(report.Done) != 1 {
@@ -535,7 +543,7 @@ func TestRepairRegistry(t *testing.T) {
 	defer device.Close()
 	block := make([]byte, 4096)
 	hits := 0
-	for at := int64(registryAt); at < registryAt+64*mib; at += 4096 {
+	for at := registryAt; at < registryAt+64*mib; at += 4096 {
 		if _, err := device.ReadAt(block, at); err != nil {
 			t.Fatal(err)
 		}
@@ -562,7 +570,7 @@ func TestKilledWhileRepairing(t *testing.T) {
 			kerneltest.CheckClean(t)
 			disk := kerneltest.Disk(t, gib)
 			dm, ctx, config := client(t), testContext(t), configOn(disk, kerneltest.Disk(t, 256*mib))
-			filled(t, dm, config)
+			filledWith(t, dm, config, ext4("a", 64*mib))
 			switch {
 			case strings.Contains(name, "needs_check"):
 				changeSuperblock(t, disk, func(block []byte) { block[4] |= 1 })
@@ -579,7 +587,7 @@ func TestKilledWhileRepairing(t *testing.T) {
 			if !report.After.Sound() {
 				t.Errorf("%+v", report)
 			}
-			expectFilled(t, dm, config)
+			expectVolumes(t, dm, config, "a", "never-written", "r")
 		})
 	}
 }

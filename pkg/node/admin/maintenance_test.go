@@ -38,7 +38,7 @@ func (pool) Check(context.Context) (thinpool.CheckReport, error) {
 
 func (pool) Shutdown(context.Context) error { return nil }
 
-func (pool) Reconfigure(context.Context, thinpool.Config) error { return nil }
+func (pool) Grow(context.Context) error { return nil }
 
 func TestCheckPool(t *testing.T) {
 	client, _ := serve(t)

@@ -71,7 +71,7 @@ func (s *Set) Maintain(ctx context.Context, name string, do func(ctx context.Con
 	return errors.Join(err, openErr)
 }
 
-// Grow takes into use what the pool's devices have grown by: it applies the settings that the pool has once more.
+// Grow takes into use what an open pool's source offers beyond the pool.
 func (s *Set) Grow(ctx context.Context, name string) error {
 	m, err := s.known(name)
 	if err != nil {
@@ -83,7 +83,7 @@ func (s *Set) Grow(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	return pool.Reconfigure(ctx, s.wanted(m))
+	return pool.Grow(ctx)
 }
 
 // known gives a pool that has been opened, or that was tried.

@@ -17,6 +17,7 @@ type Pool interface {
 	Volume(name string) (thinpool.Volume, error)
 	Volumes() []thinpool.Volume
 	Status(ctx context.Context) (thinpool.Status, error)
+	Grow(ctx context.Context) error
 	Bases() []thinpool.BaseInfo
 	Check(ctx context.Context) (thinpool.CheckReport, error)
 	Usage(ctx context.Context) (thinpool.PoolUsage, error)

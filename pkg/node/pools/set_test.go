@@ -19,6 +19,7 @@ type pool struct {
 	shutdownErr  error
 	reconfigured []thinpool.Config
 	closed       bool
+	grown        int
 }
 
 func (p *pool) Volume(name string) (thinpool.Volume, error) {
