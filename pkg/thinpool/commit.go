@@ -199,7 +199,6 @@ func (c *committer) fold(r *registry) {
 		return
 	}
 	_ = c.settled(r, c.transact(r, nil))
-	reached(failCommitFolded)
 }
 
 // settled remembers the error with which the registry fails, and how much of it is free.
@@ -291,7 +290,8 @@ func (c *committer) transact(r *registry, writes []write) (err error) {
 	if errors.Is(err, berrors.ErrMaxSizeReached) {
 		return fmt.Errorf("%w: %w", ErrRegistryFull, err)
 	}
-	if err == nil && c.journal != nil {
+	if err == nil && len(c.unfolded) > 0 {
+		reached(failCommitFolded)
 		c.unfolded = nil
 		c.journal.folded()
 	}
