@@ -1,6 +1,6 @@
 //go:build kernel
 
-package crash
+package strictcut
 
 import (
 	"context"
