@@ -43,8 +43,9 @@
 // made, and baseevict.go gives them up. admission.go decides who fits, by the
 // same function (package headroom) by which the cluster publishes capacity.
 //
-// How the pool is. status.go puts together what the kernel and the registry say, space.go turns free space into states, fault.go
-// reads from the devices below and names the one that has failed, watch.go waits for the kernel's events.
+// How the pool is. status.go puts together what the kernel and the registry say, space.go turns free space into states
+// (loopspace.go: below a loop file), fault.go reads from the devices below and names the one that has failed, watch.go waits for
+// the kernel's events.
 // usage.go tells what each volume holds of the pool and would give back, read from the pool's metadata (package thinmetadata)
 // through metadatasnapshot.go, as recovery reads which thin ids there are. When the pool has made
 // all the snapshots of its life, format.go formats volumes one by one.
