@@ -18,7 +18,7 @@ type heldMetadata struct {
 
 // withMetadata reads the pool's metadata through a metadata snapshot, which the kernel gives to one reader at a time: others
 // wait here. It is released whatever becomes of the reading. While it is held, changes of the metadata cost more and blocks
-// that are given back stay allocated; reading takes some tens of nanoseconds a mapping.
+// that are given back stay allocated; reading takes a fraction of a microsecond a mapping.
 //
 // ErrMetadataHeld: somebody outside of csi-dm holds the snapshot. ErrPoolFailed: the pool takes no messages.
 func (p *Pool) withMetadata(ctx context.Context, read func(held heldMetadata) error) (err error) {

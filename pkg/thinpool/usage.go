@@ -45,7 +45,7 @@ type BaseUsage struct {
 }
 
 // Usage reads from the pool's metadata what every volume holds, and what it holds alone. The kernel keeps no such figure:
-// all mappings are read, through a metadata snapshot, while the pool goes on; a million takes some tens of milliseconds.
+// all mappings are read, through a metadata snapshot, while the pool goes on; a million takes less than a second.
 // See thinmetadata.Device.Usage for what it costs. Calls queue: the kernel gives metadata to one reader at a time.
 //
 // Errors: ErrPoolFailed, ErrMetadataHeld, ErrPoolDamaged, the end of ctx.
