@@ -24,7 +24,7 @@ type part struct{ start, length int64 }
 
 func newFaultyDisk(t testing.TB, dm *devicemapper.Client, name devicemapper.Name, size int64) *faultyDisk {
 	t.Helper()
-	d := &faultyDisk{t: t, dm: dm, below: devicemapper.DeviceNumberOf(uint64(stat(t, kerneltest.Disk(t, size)).Rdev)), size: size}
+	d := &faultyDisk{t: t, dm: dm, below: devicemapper.DeviceNumberOf(stat(t, kerneltest.Disk(t, size)).Rdev), size: size}
 	d.device = get(dm.Activate(testContext(t), name, devicemapper.UUID("TEST-"+name), d.table(part{}, nil)))(t)
 	t.Cleanup(func() {
 		if _, err := dm.Remove(testContext(t), d.device, devicemapper.RemoveOptions{}); err != nil {

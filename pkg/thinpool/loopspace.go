@@ -27,7 +27,7 @@ func readLoopSpace(path string) (loopSpace, error) {
 	if err := unix.Statfs(path, &system); err != nil {
 		return loopSpace{}, err
 	}
-	return loopSpace{known: true, size: file.Size, allocated: file.Blocks * 512, free: int64(system.Bavail) * system.Bsize}, nil //nolint:unconvert // types differ between architectures
+	return loopSpace{known: true, size: file.Size, allocated: file.Blocks * 512, free: int64(system.Bavail) * system.Bsize}, nil
 }
 
 // lookAtLoop notes how much space there is below a loop file.

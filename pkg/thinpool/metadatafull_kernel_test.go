@@ -122,7 +122,7 @@ func restoreMetadata(t testing.TB, dm *devicemapper.Client, disk string, size in
 	}
 	device := get(dm.Activate(testContext(t), "restored", "", devicemapper.Table{{
 		Length: devicemapper.SectorsOf(size), Target: devicemapper.Linear{
-			Device: devicemapper.DeviceNumberOf(uint64(stat(t, disk).Rdev)), OffsetSectors: devicemapper.SectorsOf(metadataAt),
+			Device: devicemapper.DeviceNumberOf(stat(t, disk).Rdev), OffsetSectors: devicemapper.SectorsOf(metadataAt),
 		},
 	}}))(t)
 	run(t, "thin_restore", "-i", path, "-o", device.Path())
