@@ -94,7 +94,7 @@ func (m *machine) boot(ctx context.Context, p *plan) error {
 		<-guest.Done() // everything was written by then
 		_ = writer.Close()
 	}()
-	stop := context.AfterFunc(ctx, func() { endHung(guest) })
+	stop := context.AfterFunc(ctx, func() { endHung(guest) }) //nolint:contextcheck // begins when that one has ended
 	defer stop()
 	phase, failure := m.follow(guest, reader, p)
 	end := guest.Wait()

@@ -71,7 +71,7 @@ func (w *watch) met(m job.Message) bool {
 func TestPlanFollowsFromItsSeed(t *testing.T) {
 	phases := map[job.Phase]int{}
 	for boot := range 1000 {
-		if planOf(7, boot) != planOf(7, boot) {
+		if again := planOf(7, boot); again != planOf(7, boot) {
 			t.Fatalf("boot %d has two plans", boot)
 		}
 		phases[planOf(7, boot).phase]++

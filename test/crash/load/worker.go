@@ -42,11 +42,13 @@ type volume struct {
 
 func (w *worker) run(ctx context.Context) error {
 	for ctx.Err() == nil {
+		//nolint:contextcheck // a step is done to its end, whatever ends the load
 		if err := w.step(); err != nil {
 			return err
 		}
 	}
 	for _, v := range w.volumes {
+		//nolint:contextcheck // when the load has ended
 		if err := w.release(v); err != nil {
 			return err
 		}

@@ -69,8 +69,8 @@ func newRecording(t *testing.T) *recording {
 	return &recording{dm: client(t), disk: kerneltest.MachineDisk(t), recorded: kerneltest.MachineDisk(t)}
 }
 
-// record makes a pool, works on it until enough was told, and shuts it down.
-func (r *recording) record(t *testing.T, seed uint64) {
+// work makes a pool whose disk is recorded, runs do with it and shuts it down.
+func (r *recording) work(t *testing.T, do func(ctx context.Context, pool *thinpool.Pool)) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(klog.NewContext(t.Context(), klog.Background()), recordLimit)
 	defer cancel()
@@ -89,22 +89,30 @@ func (r *recording) record(t *testing.T, seed uint64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	working, enough := context.WithCancel(ctx)
-	defer enough()
-	r.enough = enough
-	err = load.Load{Pool: pool, Directory: t.TempDir(), Seed: seed, Workers: 3, Volumes: 3, Tell: func(e history.Event) { r.tell(ctx, e) }}.Run(working)
-	if err != nil {
-		t.Error(err)
-	}
+	do(ctx, pool)
 	if err := pool.Shutdown(ctx); err != nil {
 		t.Error(err)
-	}
-	if len(r.failures) > 0 {
-		t.Error(r.failures)
 	}
 	if t.Failed() {
 		t.FailNow()
 	}
+}
+
+// record works on a pool until enough was told.
+func (r *recording) record(t *testing.T, seed uint64) {
+	t.Helper()
+	r.work(t, func(ctx context.Context, pool *thinpool.Pool) {
+		working, enough := context.WithCancel(ctx)
+		defer enough()
+		r.enough = enough
+		err := load.Load{Pool: pool, Directory: t.TempDir(), Seed: seed, Workers: 3, Volumes: 3, Tell: func(e history.Event) { r.tell(ctx, e) }}.Run(working)
+		if err != nil {
+			t.Error(err)
+		}
+		if len(r.failures) > 0 {
+			t.Error(r.failures)
+		}
+	})
 }
 
 // tell notes an event, and its number in the record.

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/klog/v2"
+
 	"github.com/csi-dm/csi-dm/pkg/devicemapper"
 	"github.com/csi-dm/csi-dm/pkg/thinpool"
 	"github.com/csi-dm/csi-dm/test/crash/history"
@@ -153,10 +155,20 @@ func newRewound(t *testing.T, log *writelog.Log) *rewound {
 	return r
 }
 
-// judge goes on to a moment, opens the pool on a copy of the disk as it was then, and looks.
-func (r *rewound) judge(t *testing.T, c strictCut, known *history.History) (inspect.Result, error) {
+// judge opens the pool as it was at a moment, and looks.
+func (r *rewound) judge(t *testing.T, c strictCut, known *history.History) (result inspect.Result, err error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), cutLimit)
+	err = r.at(t, c, func(ctx context.Context, device devicemapper.Device) (err error) {
+		result, err = r.open(ctx, device, known)
+		return err
+	})
+	return result, err
+}
+
+// at goes on to a moment and runs do with a copy of the disk as it was then.
+func (r *rewound) at(t *testing.T, c strictCut, do func(ctx context.Context, device devicemapper.Device) error) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(klog.NewContext(t.Context(), klog.Background()), cutLimit)
 	defer cancel()
 	if err := r.log.Replay(r.target, writelog.Range(r.replayed, c.moment)...); err != nil {
 		t.Fatal(err)
@@ -178,7 +190,7 @@ func (r *rewound) judge(t *testing.T, c strictCut, known *history.History) (insp
 	if err := r.keepUnflushed(device, c.unflushed); err != nil {
 		t.Fatal(err)
 	}
-	return r.open(ctx, device, known)
+	return do(ctx, device)
 }
 
 func (r *rewound) keepUnflushed(device devicemapper.Device, entries []int) error {
