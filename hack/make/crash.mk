@@ -17,4 +17,4 @@ crash-test: require-go require-kernel ## Cut the power of a pool at work, and lo
 # The same, few of each, for `make test`.
 .PHONY: crash-short
 crash-short:
-	@$(MAKE) --no-print-directory crash-test CUTS=20 POINTS=40 CRASH_TIMEOUT=15m
+	@$(MAKE) --no-print-directory crash-test CUTS=20 POINTS=30 CRASH_TIMEOUT=15m
