@@ -42,8 +42,8 @@ func (l label) grown(sizes []int64, used int64) (label, error) {
 	if err := grow(sizes, used); err != nil || slices.Equal(g.Areas, l.Areas) {
 		return l, err
 	}
-	for i := range g.Devices {
-		g.Devices[i].Sectors = devicemapper.SectorsOf(sizes[i])
+	for i, size := range sizes {
+		g.Devices[i].Sectors = devicemapper.SectorsOf(size)
 	}
 	if err := g.validate(); err != nil {
 		return l, fmt.Errorf("plan: %w", err)
