@@ -8,7 +8,6 @@ import (
 
 	"k8s.io/klog/v2"
 
-	"github.com/csi-dm/csi-dm/pkg/blockdevice"
 	"github.com/csi-dm/csi-dm/pkg/devicemapper"
 )
 
@@ -26,9 +25,9 @@ const (
 var errLarge = errors.New("holds more blocks than one slice")
 
 // giveBack deletes a thin device and with it the blocks that it shares with none. The kernel's delete message walks all
-// mappings under the lock of the pool's metadata, about 0.3 µs each, and sends no discard to the devices below. So the
-// blocks are discarded first, slice by slice: it unmaps them, and where the pool passes discards down the devices below
-// learn of it. If onlySmall is set, a device of more than one slice is left as it is: errLarge.
+// mappings under the lock of the pool's metadata, about 0.3 µs each, and sends no discard to the devices below. So blocks
+// are discarded first, slice by slice: it unmaps them, and where the pool passes discards down the devices below learn of
+// it. If onlySmall is set, a device of more than one slice is left as it is: errLarge.
 //
 // The thin device must have no user. It is not active when giveBack returns, whatever the outcome.
 func (p *Pool) giveBack(ctx context.Context, d *deletion, onlySmall bool) error {
@@ -62,9 +61,9 @@ func (p *Pool) giveBack(ctx context.Context, d *deletion, onlySmall bool) error 
 
 func (p *Pool) sliceBytes() int64 { return deletionSlice * p.label.BlockSectors.Bytes() }
 
-// unmap activates the thin device under a name of the engine's own, and discards slice by slice until what is left may be
-// deleted at once: one slice, or nothing where the devices below are to be told.
-func (p *Pool) unmap(ctx context.Context, d *deletion, all, onlySmall bool) (err error) {
+// unmap activates the thin device under a name of the engine's own, and discards slice by slice what may be discarded, or as
+// much of it that one slice is left where the devices below need not be told.
+func (p *Pool) unmap(ctx context.Context, d *deletion, passdown, onlySmall bool) (err error) {
 	p.reload.RLock()
 	device, err := p.dm.Activate(ctx, p.label.PoolID.baseName(d.thin), p.label.PoolID.thinUUID(d.thin), p.thinTable(d.thin, d.size))
 	p.reload.RUnlock()
@@ -76,37 +75,34 @@ func (p *Pool) unmap(ctx context.Context, d *deletion, all, onlySmall bool) (err
 	}
 	defer func() { err = errors.Join(err, p.removeThin(context.WithoutCancel(ctx), d.thin)) }()
 	reached(failDeleteActive)
+	mapped, end, err := p.lookAtDeleted(ctx, device, d)
+	if err != nil || mapped == 0 {
+		return err
+	}
+	if onlySmall && mapped > p.sliceBytes() {
+		return errLarge
+	}
+	extents := []extent{{0, end}}
+	if passdown {
+		extents, err = p.ownExtents(ctx, d.thin)
+	}
+	if err != nil {
+		return err
+	}
 	file, err := os.OpenFile(device.Path(), os.O_RDWR|os.O_EXCL, 0)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	block := p.label.BlockSectors.Bytes()
-	length := deletionSlice * block
-	for at := int64(0); ; {
-		left, err := p.dm.ThinStatus(ctx, device)
-		if err != nil {
-			return err
+	for length := p.sliceBytes(); len(extents) > 0 && (passdown || mapped > p.sliceBytes()); {
+		var slice []extent
+		if slice, extents = cutExtents(extents, length); passdown && mapped <= p.sliceBytes() && length == p.sliceBytes() {
+			// However far apart the rest lies, it is no more than a slice.
+			slice, extents = append(slice, extents...), nil
 		}
-		mapped, end := left.MappedSectors.Bytes(), min(d.size, left.MappedEnd.Bytes())
-		p.mutex.Lock()
-		d.mapped = mapped
-		p.mutex.Unlock()
-		last := mapped <= p.sliceBytes()
-		switch {
-		case onlySmall && !last:
-			return errLarge
-		case mapped == 0 || last && !all:
-			return nil
-		case at >= end:
-			return nil // what is mapped was refused a discard; the delete message takes it
-		case last && length == p.sliceBytes():
-			// However far apart they lie, they are no more than a slice.
-			length = end - at
-		}
-		part := min(length, end-at)
 		var refused error
-		took, err := p.pace.do(ctx, func() error { refused = blockdevice.Discard(file, at, part); return nil })
+		took, err := p.pace.do(ctx, func() error { refused = discardExtents(file, slice); return nil })
 		if err != nil {
 			return err
 		}
@@ -116,9 +112,25 @@ func (p *Pool) unmap(ctx context.Context, d *deletion, all, onlySmall bool) (err
 			return nil
 		}
 		reached(failDeleteSlice)
-		at += part
-		length = nextSlice(min(length, p.sliceBytes()), took, block)
+		length = nextSlice(length, took, block)
+		if mapped, _, err = p.lookAtDeleted(ctx, device, d); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// lookAtDeleted asks how many bytes an active thin device maps, notes it, and says where the last of them ends.
+func (p *Pool) lookAtDeleted(ctx context.Context, device devicemapper.Device, d *deletion) (mapped, end int64, err error) {
+	status, err := p.dm.ThinStatus(ctx, device)
+	if err != nil {
+		return 0, 0, err
+	}
+	mapped, end = status.MappedSectors.Bytes(), min(d.size, status.MappedEnd.Bytes())
+	p.mutex.Lock()
+	d.mapped = mapped
+	p.mutex.Unlock()
+	return mapped, end, nil
 }
 
 // nextSlice is the length of the slice that follows one which took so long, in bytes.

@@ -37,7 +37,8 @@
 // meanwhile, and uninterrupted.go sees to it that it gets that back. growvolume.go makes a volume larger, and checkpoint.go has a
 // grown file system write its log out. busy.go decides about devices that somebody has open, adoptthins.go about those that an
 // earlier process has left.
-// deletion.go keeps what is deleted for its owner and not yet for the pool, discard.go gives its blocks back in slices, and
+// deletion.go keeps what is deleted for its owner and not yet for the pool, discard.go gives its blocks back in slices, extents.go
+// says which may be discarded, and
 // pacer.go makes room for the neighbours between these.
 // base.go makes the formatted thin devices that volumes are snapshots of, baseidentity.go looks whether they still are what was
 // made, and baseevict.go gives them up. admission.go decides who fits, by the
