@@ -50,7 +50,7 @@ func (c *Classes) Reconcile(ctx context.Context, request reconcile.Request) (rec
 		return reconcile.Result{}, nil
 	}
 	fault, err := c.fault(ctx, class, pool)
-	if err != nil || fault == "" {
+	if err != nil || fault == nil {
 		c.news(request.Name, nil)
 		return reconcile.Result{}, err
 	}
@@ -58,33 +58,33 @@ func (c *Classes) Reconcile(ctx context.Context, request reconcile.Request) (rec
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	objects, words := map[types.UID]client.Object{class.UID: class}, map[types.UID]string{class.UID: fault}
+	objects, words := map[types.UID]client.Object{class.UID: class}, map[types.UID]string{class.UID: fault.Error()}
 	for i := range claims {
-		objects[claims[i].UID], words[claims[i].UID] = &claims[i], fault
+		objects[claims[i].UID], words[claims[i].UID] = &claims[i], fault.Error()
 	}
-	note := noteOf(fmt.Sprintf("StorageClass %s: %s", class.Name, fault))
+	note := noteOf(fmt.Sprintf("StorageClass %s: %v", class.Name, fault))
 	for _, uid := range c.news(class.Name, words) {
 		c.Recorder.Eventf(objects[uid], nil, corev1.EventTypeWarning, v1alpha1.ReasonInvalidClass, "Check", "%s", note)
 	}
 	return reconcile.Result{}, nil
 }
 
-// fault says what is wrong with a class; it is empty for one that is right.
-func (c *Classes) fault(ctx context.Context, class *storagev1.StorageClass, pool string) (string, error) {
-	if _, err := parameters.Parse(class.Parameters, parameters.DefaultType); err != nil {
-		return err.Error(), nil
+// fault is what is wrong with a class: nil for one that is right.
+func (c *Classes) fault(ctx context.Context, class *storagev1.StorageClass, pool string) (fault, err error) {
+	if _, fault = parameters.Parse(class.Parameters, parameters.DefaultType); fault != nil {
+		return fault, nil
 	}
 	var unknown *parameters.Error
 	if err := c.View.CheckPool(ctx, pool); errors.As(err, &unknown) {
-		return unknown.Error(), nil
+		return unknown, nil
 	} else if err != nil {
-		return "", err
+		return nil, err
 	}
 	parts, err := c.View.Pools(ctx, pool)
 	if err == nil && len(parts) == 0 {
-		return fmt.Sprintf("parameter %s: ThinPool %q is on no node: its nodeSelector matches none that runs the driver", v1alpha1.ParameterPool, pool), nil
+		fault = &parameters.Error{Key: v1alpha1.ParameterPool, Value: pool, Allowed: "a ThinPool that is on a node: its nodeSelector matches none that runs the driver"}
 	}
-	return "", err
+	return fault, err
 }
 
 // news remembers what is being said of a class's objects and gives those of which it was not said before.
