@@ -74,12 +74,23 @@ type foundNode struct {
 	values    []uint64 // blocks, or mapped blocks of details
 	time      uint32   // the highest in a leaf
 	entries   int
+	span      keyRange // from the first key to the last, where there are entries
+}
+
+// childRange is where the keys below a node's child must be, if those of the node must be within keys.
+func (n foundNode) childRange(child int, keys keyRange) keyRange {
+	within := keyRange{n.keys[child], keys.high}
+	if child+1 < len(n.keys) {
+		within.high = n.keys[child+1] - 1
+	}
+	return within
 }
 
 // mappedTree is what a thin device's own tree maps.
 type mappedTree struct {
 	blocks uint64
 	time   uint32
+	span   keyRange // of all its keys; nothing is to be said of it where there are none
 	whole  bool
 }
 
@@ -155,6 +166,9 @@ func (f *rootFinder) nodeOf(block *Block, number uint64) (foundNode, bool) {
 		return foundNode{}, false
 	}
 	found := foundNode{leaf: n.leaf, valueSize: size, entries: n.entries}
+	if n.entries > 0 {
+		found.span = keyRange{n.key(0), n.key(n.entries - 1)}
+	}
 	if n.leaf && size == detailsSize {
 		for i := range n.entries {
 			v := n.value(i)
@@ -225,19 +239,16 @@ func (f *rootFinder) collect(n foundNode, keys keyRange, depth int, visit func(l
 		return false
 	}
 	for i, child := range n.values {
-		within := keyRange{n.keys[i], keys.high}
-		if i+1 < len(n.keys) {
-			within.high = n.keys[i+1] - 1
-		}
 		below, ok := f.nodes[child]
-		if !ok || !f.collect(below, within, depth+1, visit) {
+		if !ok || !f.collect(below, n.childRange(i, keys), depth+1, visit) {
 			return false
 		}
 	}
 	return true
 }
 
-// tree counts what a thin device's own tree maps. Trees share nodes, so each is counted once.
+// tree counts what a thin device's own tree maps. Trees share nodes, so each is looked at once; within one tree no node is met
+// twice, as its keys are in the range of one parent alone.
 func (f *rootFinder) tree(root uint64, depth int) mappedTree {
 	if t, ok := f.trees[root]; ok {
 		return t
@@ -247,12 +258,13 @@ func (f *rootFinder) tree(root uint64, depth int) mappedTree {
 		return mappedTree{}
 	}
 	f.trees[root] = mappedTree{} // a node below that leads back here is not whole
-	t := mappedTree{blocks: uint64(n.entries), time: n.time, whole: true}
+	t := mappedTree{blocks: uint64(n.entries), time: n.time, span: n.span, whole: true}
 	if !n.leaf {
 		t.blocks, t.time = 0, 0
-		for _, child := range n.values {
-			below := f.tree(child, depth+1)
-			t.blocks, t.time, t.whole = t.blocks+below.blocks, max(t.time, below.time), t.whole && below.whole
+		for i, child := range n.values {
+			below, within := f.tree(child, depth+1), n.childRange(i, allKeys)
+			t.whole = t.whole && below.whole && (below.blocks == 0 || below.span.low >= within.low && below.span.high <= within.high)
+			t.blocks, t.time, t.span.high = t.blocks+below.blocks, max(t.time, below.time), max(t.span.high, below.span.high)
 		}
 	}
 	f.trees[root] = t

@@ -100,6 +100,20 @@ func TestFindRoots(t *testing.T) {
 	if roots, err := on(loop...).FindRoots(ctx, 40, Superblock{}, map[uint32]bool{1: true, 2: true}); err != nil || roots.Mapping != 23 {
 		t.Errorf("%+v, %v", roots, err)
 	}
+	// Nor is one that has a node in two places: what is in that node would be counted twice, here to the number of blocks that the
+	// details tell of.
+	shared := rootsDevice()
+	layNumbers(shared, 13, nodeInternal, []uint64{7, 9}, 11, 11)
+	if roots, err := on(shared...).FindRoots(ctx, 40, Superblock{}, map[uint32]bool{1: true, 2: true}); err != nil || roots.Mapping != 23 {
+		t.Errorf("%+v, %v", roots, err)
+	}
+	// Two thin devices may share one.
+	layNumbers(shared, 13, nodeInternal, []uint64{7, 9}, 11, 12)
+	layNumbers(shared, 10, nodeInternal, []uint64{7, 8}, 11, 15)
+	layMappings(shared, 15, 4, 8, 12)
+	if roots, err := on(shared...).FindRoots(ctx, 40, Superblock{}, map[uint32]bool{1: true, 2: true}); err != nil || roots != (Roots{22, 30, 5, 2, 5}) {
+		t.Errorf("%+v, %v", roots, err)
+	}
 }
 
 func TestMakeSuperblock(t *testing.T) {
