@@ -12,7 +12,7 @@ import (
 
 func newPoolCommand() *cobra.Command {
 	command := &cobra.Command{Use: "pool", Short: "Look at the pools of this node, check, repair and grow them"}
-	command.AddCommand(newPoolListCommand(), newPoolInfoCommand(), newPoolCheckCommand(), newPoolRepairCommand(), newPoolGrowCommand())
+	command.AddCommand(newPoolListCommand(), newPoolInfoCommand(), newPoolCheckCommand(), newPoolRepairCommand(), newPoolGrowCommand(), newPoolDropBaseCommand())
 	return command
 }
 

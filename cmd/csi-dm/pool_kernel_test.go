@@ -348,6 +348,75 @@ func TestPoolGrowOnKernel(t *testing.T) {
 	}
 }
 
+// TestPoolDropBaseOnKernel: a base that was damaged gives no volume, and the error names its thin id. Dropped by that id, once
+// somebody agrees, it is followed by a new one, and the volume that came from it is still there.
+func TestPoolDropBaseOnKernel(t *testing.T) {
+	kerneltest.CheckClean(t)
+	n, config := newNode(t), configOf("fast", kerneltest.Disk(t, gib))
+	n.start(config)
+	n.create("fast", ext4("before", 64<<20))
+	pool, err := n.set.Get("fast")
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := pool.Bases()[0].ThinID
+	status, err := pool.Status(n.context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	below, err := n.dm.Info(n.context(), devicemapper.Name(status.DeviceName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := devicemapper.Table{{Length: devicemapper.SectorsOf(64 << 20), Target: devicemapper.Thin{Pool: below.Number, ID: devicemapper.ThinID(base)}}}
+	device, err := n.dm.Activate(n.context(), "csi-dm-test-tampering", "", table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(device.Path(), make([]byte, 8<<10), 0); err != nil {
+		t.Error(err)
+	}
+	if _, err := n.dm.Remove(n.context(), device, devicemapper.RemoveOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	n.stop()
+	n.start(config) // a base is looked at once after each opening
+	defer n.down("fast")
+	if pool, err = n.set.Get("fast"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = pool.CreateVolume(n.context(), ext4("after", 64<<20))
+	if !errors.Is(err, thinpool.ErrBaseDamaged) || !strings.Contains(err.Error(), fmt.Sprintf("thin device %d,", base)) {
+		t.Fatalf("a volume of a damaged base: %v", err)
+	}
+	id := fmt.Sprint(base)
+	n.expect(exitUsage, []string{`BASE: "ext4" is not allowed`}, "pool", "drop-base", "fast", "ext4", "--yes")
+	n.expect(exitFailed, []string{"base not found", "there are [" + id + " (ext4 64 MiB)]"}, "pool", "drop-base", "fast", "4711", "--yes")
+	n.expect(exitFailed, []string{`no pool "slow"`}, "pool", "drop-base", "slow", id, "--yes")
+	n.expect(exitNotAgreedTo, []string{"say --yes"}, "pool", "drop-base", "fast", id)
+	if bases := pool.Bases(); len(bases) != 1 || bases[0].ThinID != base {
+		t.Fatalf("nobody agreed to it, and the bases are %+v", bases)
+	}
+	n.expect(exitDone, []string{"Deleted base " + id + " (ext4 64 MiB)"}, "pool", "drop-base", "fast", id, "--yes")
+	n.expect(exitFailed, []string{"base not found", "there are []"}, "pool", "drop-base", "fast", id, "--yes")
+	n.create("fast", ext4("after", 64<<20))
+	if bases := pool.Bases(); len(bases) != 1 || bases[0].ThinID == base {
+		t.Errorf("the bases are %+v", bases)
+	}
+	for _, name := range []string{"before", "after"} {
+		path, err := pool.Activate(n.context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if output, err := exec.Command("e2fsck", "-fn", path).CombinedOutput(); err != nil {
+			t.Errorf("%s: e2fsck: %v: %s", name, err, output)
+		}
+		if err := pool.Deactivate(n.context(), name); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // terminal has somebody at a terminal until the test ends.
 func terminal(t *testing.T) {
 	t.Helper()

@@ -41,6 +41,13 @@ func (c *Client) GrowPool(ctx context.Context, pool string) (Growth, error) {
 	return growth, err
 }
 
+// DropBase has the agent delete the base on a thin id: thinpool.Pool.DropBase.
+func (c *Client) DropBase(ctx context.Context, pool string, thin uint32) error {
+	var done dropRequest
+	_, err := c.maintain(ctx, http.MethodPost, dropPath, pool, dropRequest{thin}, &done)
+	return err
+}
+
 func (c *Client) maintain(ctx context.Context, method, path, pool string, body, into any) (f failure, err error) {
 	ctx, cancel := context.WithTimeout(ctx, maintenanceLimit)
 	defer cancel()

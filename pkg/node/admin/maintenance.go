@@ -37,11 +37,17 @@ const (
 	checkPath  = poolsPath + "/{pool}/check"
 	repairPath = poolsPath + "/{pool}/repair"
 	growPath   = poolsPath + "/{pool}/grow"
+	dropPath   = poolsPath + "/{pool}/drop-base"
 )
 
 // repairRequest is the body of a repair.
 type repairRequest struct {
 	Approved []thinpool.RepairAction `json:"approved"`
+}
+
+// dropRequest is the body of the request to drop a base, and of the answer.
+type dropRequest struct {
+	ThinID uint32 `json:"thinID"`
 }
 
 // answerLimit bounds the body of a request, in bytes.
@@ -64,6 +70,7 @@ var codes = map[string]error{
 	"notOwned":     thinpool.ErrNotOwned,
 	"poolDamaged":  thinpool.ErrPoolDamaged,
 	"metadataHeld": thinpool.ErrMetadataHeld,
+	"baseNotFound": thinpool.ErrBaseNotFound,
 }
 
 func handleMaintenance(mux *http.ServeMux, set *pools.Set, engine Engine, changed func(pool string)) {
@@ -77,10 +84,7 @@ func handleMaintenance(mux *http.ServeMux, set *pools.Set, engine Engine, change
 	})
 	mux.HandleFunc("POST "+repairPath, func(w http.ResponseWriter, r *http.Request) {
 		var request repairRequest
-		decoder := json.NewDecoder(io.LimitReader(r.Body, answerLimit))
-		decoder.DisallowUnknownFields()
-		if err := decoder.Decode(&request); err != nil {
-			http.Error(w, "the body is not a repair's", http.StatusBadRequest)
+		if !readBody(w, r, &request) {
 			return
 		}
 		var report thinpool.RepairReport
@@ -106,6 +110,34 @@ func handleMaintenance(mux *http.ServeMux, set *pools.Set, engine Engine, change
 		growth.After = poolInfo(r.Context(), set, name)
 		answer(r.Context(), w, growth)
 	})
+	mux.HandleFunc("POST "+dropPath, func(w http.ResponseWriter, r *http.Request) {
+		var request dropRequest
+		if !readBody(w, r, &request) {
+			return
+		}
+		name := r.PathValue("pool")
+		pool, err := set.Get(name)
+		if err == nil {
+			err = pool.DropBase(r.Context(), request.ThinID)
+		}
+		if err != nil {
+			refuse(r.Context(), w, err, nil)
+			return
+		}
+		changed(name)
+		answer(r.Context(), w, request)
+	})
+}
+
+// readBody reads the body of a request, or answers that it is none of this kind.
+func readBody(w http.ResponseWriter, r *http.Request, request any) bool {
+	decoder := json.NewDecoder(io.LimitReader(r.Body, answerLimit))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(request); err != nil {
+		http.Error(w, "the body is not this request's", http.StatusBadRequest)
+		return false
+	}
+	return true
 }
 
 func refuse(ctx context.Context, w http.ResponseWriter, err error, report *thinpool.RepairReport) {

@@ -40,6 +40,13 @@ func (pool) Shutdown(context.Context) error { return nil }
 
 func (pool) Grow(context.Context) error { return nil }
 
+func (pool) DropBase(_ context.Context, thin uint32) error {
+	if thin != 7 {
+		return thinpool.ErrBaseNotFound
+	}
+	return nil
+}
+
 func TestCheckPool(t *testing.T) {
 	client, _ := serve(t)
 	fast, err := client.CheckPool(t.Context(), "fast")
@@ -110,6 +117,19 @@ func TestGrowPool(t *testing.T) {
 	var text bytes.Buffer
 	if err := WriteGrowth(&text, Growth{Before: PoolInfo{Data: Space{Total: 1 << 30}}, After: PoolInfo{Data: Space{Total: 2 << 30}}}); err != nil || !strings.Contains(text.String(), "2 GiB, was 1 GiB") {
 		t.Errorf("%q, %v", text.String(), err)
+	}
+}
+
+func TestDropBase(t *testing.T) {
+	client, _ := serve(t)
+	if err := client.DropBase(t.Context(), "fast", 7); err != nil || <-changed != "fast" {
+		t.Error(err)
+	}
+	if err := client.DropBase(t.Context(), "fast", 8); !errors.Is(err, thinpool.ErrBaseNotFound) {
+		t.Errorf("a base that is not there: %v", err)
+	}
+	if err := client.DropBase(t.Context(), "slow", 7); !errors.Is(err, pools.ErrNotOpen) {
+		t.Errorf("a pool that is not open: %v", err)
 	}
 }
 

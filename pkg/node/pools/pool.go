@@ -19,6 +19,7 @@ type Pool interface {
 	Status(ctx context.Context) (thinpool.Status, error)
 	Grow(ctx context.Context) error
 	Bases() []thinpool.BaseInfo
+	DropBase(ctx context.Context, thin uint32) error
 	Check(ctx context.Context) (thinpool.CheckReport, error)
 	Usage(ctx context.Context) (thinpool.PoolUsage, error)
 	Mapped(ctx context.Context) (map[string]int64, error)
