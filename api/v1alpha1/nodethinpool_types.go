@@ -100,6 +100,10 @@ type NodeThinPoolStatus struct {
 	SnapshotBudget int64 `json:"snapshotBudget,omitempty"`
 	// +optional
 	Mode PoolMode `json:"mode,omitempty"`
+	// Whether udev runs on the node. Nothing depends on it.
+	// +kubebuilder:default=false
+	// +optional
+	UdevRunning bool `json:"udevRunning"`
 	// Versions of the kernel's device mapper and of its thin-pool target.
 	// +optional
 	KernelVersions *KernelVersions `json:"kernelVersions,omitempty"`

@@ -1,5 +1,7 @@
 package devicemapper
 
+import "os"
+
 // udevFlags goes into event_nr of the calls that make the kernel send an
 // event to udev (resume, remove). The kernel passes it on as DM_COOKIE, whose
 // upper 16 bits udev's rules for device mapper read as flags (the DM_UDEV_*
@@ -16,3 +18,16 @@ const (
 	udevDisableOtherRules     = 0x0008
 	udevPrimarySource         = 0x0040
 )
+
+// UdevRunning tells whether udev runs on the host. Nothing here depends on
+// that; people want to know it. A container may not see udev's control
+// socket, but it sees in the host's /dev the links that udev alone makes,
+// which stay if udev is stopped.
+func UdevRunning() bool {
+	for _, path := range []string{"/run/udev/control", "/dev/disk"} {
+		if _, err := os.Stat(path); err == nil {
+			return true
+		}
+	}
+	return false
+}

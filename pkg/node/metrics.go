@@ -59,6 +59,7 @@ func newPoolCollector(set *pools.Set, orphaned func(pool string) (count int, kno
 			gauge("bases", "Formatted bases.", func(s thinpool.Status) float64 { return float64(s.Bases) }),
 			gauge("snapshot_budget", "Snapshots that the pool can still make.", func(s thinpool.Status) float64 { return float64(s.SnapshotBudget) }),
 			gauge("admitting", "Whether new volumes are accepted.", func(s thinpool.Status) float64 { return truth(s.Admitting) }),
+			gauge("udev_running", "Whether udev runs on the node.", func(s thinpool.Status) float64 { return truth(s.UdevRunning) }),
 			gauge("needs_check", "Whether the kernel demands a check of the metadata.", func(s thinpool.Status) float64 { return truth(s.NeedsCheck) }),
 		},
 	}

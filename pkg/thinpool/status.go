@@ -73,6 +73,8 @@ type Status struct {
 	// they are devices of its maker's.
 	DataDevices    []string
 	MetadataDevice string
+	// Whether udev runs on the host. Nothing depends on it: devices are addressed by number, and udev is told to keep off.
+	UdevRunning bool
 	// Versions of device mapper and the thin-pool target, as "4.47.0".
 	DeviceMapperVersion, ThinPoolVersion string
 }
@@ -107,7 +109,7 @@ func (p *Pool) Status(ctx context.Context) (Status, error) {
 	before := p.space
 	status, now := p.statusOf(kernel), p.space
 	p.mutex.Unlock()
-	status.DeferredRemovals = deferred
+	status.DeferredRemovals, status.UdevRunning = deferred, devicemapper.UdevRunning()
 	p.logSpace(ctx, before, now, status)
 	return status, nil
 }

@@ -3,7 +3,6 @@ package admin
 import (
 	"context"
 	"errors"
-	"os"
 
 	"github.com/csi-dm/csi-dm/pkg/node/pools"
 	"github.com/csi-dm/csi-dm/pkg/thinpool"
@@ -38,7 +37,7 @@ func poolInfo(ctx context.Context, set *pools.Set, name string) PoolInfo {
 		Bases: bases(pool.Bases()), DataFiles: state.DataDevices, MetadataFile: state.MetadataDevice,
 		Data: space(state.Data), Metadata: space(state.Metadata), BaseBytes: state.BaseBytes, PromisedBytes: state.PromisedBytes,
 		MinimumFree: state.Data.Total / 100 * int64(config.MinFreePercent),
-		UdevRunning: udevRunning(),
+		UdevRunning: state.UdevRunning,
 		// A deletion is recorded before the volume's blocks are given back, and survives a crash in between. A device that
 		// somebody has open is removed by the kernel when it is closed.
 		DeferredRemovalEnabled: true, DeferredRemovedDeviceCount: state.DeferredRemovals,
@@ -62,17 +61,6 @@ func bases(held []thinpool.BaseInfo) []Base {
 		list = append(list, Base{FSType: string(b.Format.Type), Size: b.Size, MkfsOptions: b.Format.Options, ThinID: b.ThinID, MappedBytes: b.MappedBytes})
 	}
 	return list
-}
-
-// udevRunning tells whether udev runs on the host. A container may not see its control socket, but it sees in /dev the
-// links that udev alone makes.
-func udevRunning() bool {
-	for _, path := range []string{"/run/udev/control", "/dev/disk"} {
-		if _, err := os.Stat(path); err == nil {
-			return true
-		}
-	}
-	return false
 }
 
 // Volumes tells of the volumes in all open pools, by pool and name.

@@ -30,6 +30,7 @@ func fillStatus(status *v1alpha1.NodeThinPoolStatus, state thinpool.Status) {
 	status.Volumes = int32(state.Volumes)
 	status.SnapshotBudget = state.SnapshotBudget
 	status.Mode = modes[state.Mode]
+	status.UdevRunning = state.UdevRunning
 	status.KernelVersions = &v1alpha1.KernelVersions{DeviceMapper: state.DeviceMapperVersion, ThinPool: state.ThinPoolVersion}
 }
 
@@ -44,7 +45,7 @@ func matters(old, now *v1alpha1.NodeThinPoolStatus) bool {
 		old.ObservedGeneration != now.ObservedGeneration ||
 		!sameQuantity(old.BlockSize, now.BlockSize) || !sameQuantity(old.BaseBytes, now.BaseBytes) ||
 		!sameQuantity(old.PendingDeletionBytes, now.PendingDeletionBytes) ||
-		old.OrphanedVolumes != now.OrphanedVolumes ||
+		old.OrphanedVolumes != now.OrphanedVolumes || old.UdevRunning != now.UdevRunning ||
 		!ptr.Equal(old.KernelVersions, now.KernelVersions) ||
 		usageMatters(old.Data, now.Data) || usageMatters(old.Metadata, now.Metadata) ||
 		conditionsMatter(old.Conditions, now.Conditions)
