@@ -46,13 +46,18 @@ type totals struct {
 	inspections  int
 	result       inspect.Result
 	cutIn        map[job.Phase]int
+	cutOn        map[job.Source]int
+}
+
+func newTotals() totals {
+	return totals{acknowledged: map[history.Kind]int{}, cutIn: map[job.Phase]int{}, cutOn: map[job.Source]int{}}
 }
 
 // newMachine makes the disks, in a directory that should be in memory.
 func newMachine(directory, diskDirectory, init string, seed uint64) (*machine, error) {
 	m := &machine{
 		directory: directory, init: init, seed: seed, history: history.New(),
-		total: totals{acknowledged: map[history.Kind]int{}, cutIn: map[job.Phase]int{}},
+		total: newTotals(),
 	}
 	for i, size := range diskSizes {
 		disk := filepath.Join(diskDirectory, fmt.Sprintf("disk-%d-%d", seed, i))
@@ -72,7 +77,7 @@ func newMachine(directory, diskDirectory, init string, seed uint64) (*machine, e
 func (m *machine) boot(ctx context.Context, p *plan) error {
 	ctx, cancel := context.WithTimeout(ctx, bootLimit)
 	defer cancel()
-	work := job.Job{Seed: m.seed, Boot: m.boots, History: m.history, Last: p == nil}
+	work := job.Job{Seed: m.seed, Boot: m.boots, Source: job.SourceOf(m.seed), History: m.history, Last: p == nil}
 	for i := range m.disks {
 		work.Disks = append(work.Disks, fmt.Sprintf("/dev/ubd%c", 'a'+i))
 	}
@@ -107,7 +112,9 @@ func (m *machine) boot(ctx context.Context, p *plan) error {
 	case p == nil && phase != job.Finished:
 		failure = errors.Join(failure, fmt.Errorf("guest ended in phase %q", phase))
 	}
-	m.total.cutIn[phase]++
+	if m.total.cutIn[phase]++; p != nil {
+		m.total.cutOn[work.Source]++
+	}
 	if failure != nil {
 		failure = fmt.Errorf("%w\nconsole:\n%s", failure, guest.ConsoleTail())
 	}

@@ -111,3 +111,15 @@ func TestWatch(t *testing.T) {
 		}
 	}
 }
+
+func TestSourcesFollowFromTheSeed(t *testing.T) {
+	seen := map[job.Source]int{}
+	for seed := range uint64(10) {
+		seen[job.SourceOf(seed)]++
+	}
+	for source, want := range map[job.Source]int{job.Devices: 6, job.HandedOver: 2, job.Loopback: 2} {
+		if seen[source] != want {
+			t.Errorf("%d of 10 machines on %s, want %d", seen[source], source, want)
+		}
+	}
+}

@@ -36,7 +36,7 @@ func TestPowerCuts(t *testing.T) {
 	t.Logf("%d power cuts, seed %d", *cuts, *seed)
 	directory, disks, init := workspace(t)
 	var mutex sync.Mutex
-	all := totals{acknowledged: map[history.Kind]int{}, cutIn: map[job.Phase]int{}}
+	all := newTotals()
 	began := time.Now()
 	t.Run("machines", func(t *testing.T) {
 		for left, number := *cuts, uint64(0); left > 0; left, number = left-cutsPerMachine, number+1 {
@@ -54,8 +54,8 @@ func TestPowerCuts(t *testing.T) {
 			})
 		}
 	})
-	t.Logf("after %s: %d inspections of %d volumes and %d sectors; cut in %v; acknowledged %v",
-		time.Since(began).Round(time.Second), all.inspections, all.result.Volumes, all.result.Sectors, all.cutIn, all.acknowledged)
+	t.Logf("after %s: %d inspections of %d volumes and %d sectors; cut in %v, on %v; acknowledged %v",
+		time.Since(began).Round(time.Second), all.inspections, all.result.Volumes, all.result.Sectors, all.cutIn, all.cutOn, all.acknowledged)
 	if t.Failed() || *cuts < 20 {
 		return
 	}
@@ -80,7 +80,7 @@ func cutAndJudge(t *testing.T, m *machine, cuts int) {
 			p = &planned
 		}
 		if err := m.boot(t.Context(), p); err != nil {
-			t.Errorf("boot %d, planned cut: %v: %v", cut, p, err)
+			t.Errorf("pool on %s, boot %d, planned cut: %v: %v", job.SourceOf(m.seed), cut, p, err)
 			t.Errorf("replay it: make crash-test SEED=%d CUTS=%d", m.seed, max(cut, 1))
 			m.keep(t)
 			return
@@ -103,6 +103,7 @@ func (m *machine) keep(t *testing.T) {
 		target := filepath.Join(*keep, filepath.Base(disk))
 		if output, err := exec.Command("cp", "--sparse=always", "--", disk, target).CombinedOutput(); err != nil {
 			t.Errorf("keep disk: %v: %s", err, output)
+			continue
 		}
 		t.Logf("kept %s", target)
 	}
@@ -114,6 +115,9 @@ func (t *totals) add(other totals) {
 	}
 	for phase, n := range other.cutIn {
 		t.cutIn[phase] += n
+	}
+	for source, n := range other.cutOn {
+		t.cutOn[source] += n
 	}
 	t.inspections += other.inspections
 	t.result.Volumes += other.result.Volumes

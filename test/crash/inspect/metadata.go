@@ -47,8 +47,9 @@ func (i Inspection) thinIDs(ctx context.Context) (err error) {
 			err = errors.Join(err, fmt.Errorf("volume %s has the thin id %d, which is not in the metadata", v.Name, v.ThinID))
 		}
 	}
-	if want := len(volumes) + status.Bases + status.PendingDeletions; len(ids) != want {
-		err = errors.Join(err, fmt.Errorf("metadata holds %d thin ids %v; %d volumes, %d bases, %d deletions are known", len(ids), ids, len(volumes), status.Bases, status.PendingDeletions))
+	if want := len(volumes) + status.Bases + status.PendingDeletions + i.RegistryThins; len(ids) != want {
+		err = errors.Join(err, fmt.Errorf("metadata holds %d thin ids %v; %d volumes, %d bases, %d deletions are known, and the registry has %d",
+			len(ids), ids, len(volumes), status.Bases, status.PendingDeletions, i.RegistryThins))
 	}
 	return err
 }

@@ -26,6 +26,8 @@ type Inspection struct {
 	Directory string
 	// History of the pool up to its crash.
 	History *history.History
+	// RegistryThins is how many thin devices the registry takes: one in a pool that was handed over, else none.
+	RegistryThins int
 	// Tell is told which volumes were found, and which of those that need not be there were not. It may be nil.
 	Tell func(history.Event)
 }

@@ -17,12 +17,34 @@ const FileVariable = "CRASH_JOB"
 // Modules of the kernel that the guest needs.
 var Modules = []string{"loop", "dm-mod", "dm-thin-pool", "ext4", "xfs"}
 
+// Source is what a machine's pool lies on.
+type Source string
+
+// The sources.
+const (
+	Devices    Source = "devices"     // disks that the engine divides itself
+	HandedOver Source = "handed over" // a thin pool of somebody else, who activates it; the registry is a thin device in it
+	Loopback   Source = "loopback"    // a file on an ext4 of the machine
+)
+
+// SourceOf gives the source of the machine with a seed: of five, three have disks, and the others one each of the rest.
+func SourceOf(seed uint64) Source {
+	switch seed % 5 {
+	case 0:
+		return HandedOver
+	case 1:
+		return Loopback
+	}
+	return Devices
+}
+
 // Job is what one boot of the guest does: open the pool, judge it, and work on it until the power is cut.
 type Job struct {
 	Seed uint64 `json:"seed"`
 	// Boot counts the boots on these disks, from 0.
-	Boot int `json:"boot"`
-	// Disks of the pool, as the guest names them.
+	Boot   int    `json:"boot"`
+	Source Source `json:"source"`
+	// Disks that the source is made of, as the guest names them.
 	Disks []string `json:"disks"`
 	// History up to the last cut.
 	History *history.History `json:"history"`

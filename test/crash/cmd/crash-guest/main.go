@@ -60,15 +60,18 @@ func run(ctx context.Context, channel *channel) error {
 	if err != nil {
 		return err
 	}
-	config := thinpool.Config{
-		Name: "crash", BlockSize: 64 << 10, MinFreePercent: 10, OverprovisionMilli: 100_000, ErrorIfNoSpace: true, DiscardPassdown: true,
-		Source: thinpool.Source{Devices: work.Disks},
+	on := &source{kind: work.Source, disks: work.Disks, dm: dm}
+	if err := on.attach(ctx); err != nil { // before the first phase: it is not the driver's work
+		return err
 	}
-	if err := inspectPool(ctx, channel, dm, config, work.History); err != nil || work.Last {
+	if err := inspectPool(ctx, channel, on, work.History); err != nil || work.Last {
+		return err
+	}
+	if err := on.attach(ctx); err != nil {
 		return err
 	}
 	channel.say(job.Message{Phase: job.Reopening})
-	pool, err := openPool(ctx, dm, config)
+	pool, err := openPool(ctx, on)
 	if err != nil {
 		return err
 	}
@@ -99,23 +102,28 @@ func prepare() error {
 	return os.MkdirAll(mountDirectory, 0o700)
 }
 
-func openPool(ctx context.Context, dm *devicemapper.Client, config thinpool.Config) (*thinpool.Pool, error) {
+func openPool(ctx context.Context, on *source) (*thinpool.Pool, error) {
 	ctx, cancel := context.WithTimeout(ctx, openLimit)
 	defer cancel()
-	return thinpool.Open(ctx, dm, config)
+	return thinpool.Open(ctx, on.dm, on.config())
 }
 
 // inspectPool opens the pool, judges it, shuts it down and has its metadata checked.
-func inspectPool(ctx context.Context, channel *channel, dm *devicemapper.Client, config thinpool.Config, known *history.History) error {
+func inspectPool(ctx context.Context, channel *channel, on *source, known *history.History) error {
 	channel.say(job.Message{Phase: job.Opening})
-	pool, err := openPool(ctx, dm, config)
+	pool, err := openPool(ctx, on)
 	if err != nil {
 		return err
 	}
 	channel.say(job.Message{Phase: job.Inspecting})
-	result, err := inspect.Inspection{
-		Devices: dm, Pool: pool, Directory: mountDirectory, History: known, Tell: channel.tell,
-	}.Run(ctx)
+	if err := on.hold(); err != nil {
+		return err
+	}
+	inspection := inspect.Inspection{Devices: on.dm, Pool: pool, Directory: mountDirectory, History: known, Tell: channel.tell}
+	if on.kind == job.HandedOver {
+		inspection.RegistryThins = 1
+	}
+	result, err := inspection.Run(ctx)
 	if err != nil {
 		return err
 	}
@@ -123,14 +131,14 @@ func inspectPool(ctx context.Context, channel *channel, dm *devicemapper.Client,
 	if err != nil {
 		return err
 	}
-	_, table, err := inspect.Metadata(ctx, dm, devicemapper.Name(status.DeviceName))
+	_, table, err := inspect.Metadata(ctx, on.dm, devicemapper.Name(status.DeviceName))
 	if err != nil {
 		return err
 	}
-	if err := pool.Shutdown(ctx); err != nil {
+	if err := errors.Join(pool.Shutdown(ctx), on.detach(ctx)); err != nil {
 		return err
 	}
-	if err := inspect.CheckMetadata(ctx, dm, table); err != nil {
+	if err := inspect.CheckMetadata(ctx, on.dm, table); err != nil {
 		return err
 	}
 	channel.say(job.Message{Result: &result})
