@@ -2,13 +2,25 @@ package thinpool
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/bbolt"
 )
 
+// hook is what SetFailpoint has set. Goroutines of an open pool may read it meanwhile.
+var hook atomic.Pointer[func(name string)]
+
+func init() {
+	reached = func(at failpoint) {
+		if f := hook.Load(); f != nil {
+			(*f)(string(at))
+		}
+	}
+}
+
 // SetFailpoint has f called at each failpoint, by its name.
-func SetFailpoint(f func(name string)) { reached = func(at failpoint) { f(string(at)) } }
+func SetFailpoint(f func(name string)) { hook.Store(&f) }
 
 // Failpoints are the names of all failpoints.
 func Failpoints() []string {

@@ -27,6 +27,7 @@ const (
 	failCreateThin         failpoint = "create: thin device made"
 	failCreateDone         failpoint = "create: result riding"
 	failCreateTaken        failpoint = "create: thin id taken"
+	failSnapshotWritable   failpoint = "snapshot: pool found writable"
 	failSnapshotWritten    failpoint = "snapshot: source written out"
 	failSnapshotHeld       failpoint = "snapshot: source held"
 	failSnapshotMade       failpoint = "snapshot: made, source held"
@@ -80,7 +81,7 @@ var failpoints = []failpoint{
 	failBaseIntent, failBaseThin, failBaseFormatted, failBaseDone, failBaseDeleting, failBaseDeleted,
 	failFormatDone,
 	failCreateIntent, failCreateThin, failCreateDone,
-	failSnapshotWritten, failSnapshotHeld, failSnapshotMade, failSnapshotResumed,
+	failSnapshotWritable, failSnapshotWritten, failSnapshotHeld, failSnapshotMade, failSnapshotResumed,
 	failGrowDurable, failGrowLoaded, failGrowHeld, failGrowDone,
 	failDeleteInactive, failDeleteIntent, failDeleteLeft, failDeleteActive, failDeleteSlice, failDeleteUnmapped, failDeleteThin, failDeleteDone,
 	failPoolFile, failPoolClaimed, failPoolLabels, failPoolLabelled, failPoolSuspended, failPoolMetadata, failPoolData,

@@ -22,9 +22,9 @@ import (
 	"github.com/csi-dm/csi-dm/test/kerneltest"
 )
 
-// TestNoSnapshotMissesData takes snapshots of a mounted volume while its files are written and another volume runs the pool
-// full. Every snapshot that is acknowledged holds what was fsynced before it was asked for, and what was written before without
-// fsync as well: the owner was told of no error.
+// TestNoSnapshotMissesData takes snapshots of a mounted volume whose files are written while another volume runs the pool full:
+// at each step of a snapshot, by name, and then at random moments. Every snapshot that is acknowledged holds what was fsynced
+// before it was asked for, and what was written before without fsync as well: the owner was told of no error.
 func TestNoSnapshotMissesData(t *testing.T) {
 	for name, errorIfNoSpace := range map[string]bool{"error": true, "wait": false} {
 		t.Run(name, func(t *testing.T) {
@@ -43,16 +43,32 @@ func TestNoSnapshotMissesData(t *testing.T) {
 			create(t, s.pool, raw("filler", roomOf(config, get(s.pool.Status(testContext(t)))(t)).LargestVolume))
 			s.source, s.filler = activate(t, s.pool, "source"), activate(t, s.pool, "filler")
 			s.mount()
-			for began := time.Now(); time.Since(began) < 20*time.Second || (s.kept == 0 || s.refused == 0) && time.Since(began) < time.Minute; s.round++ {
-				s.run()
+			for _, step := range []struct {
+				name      string
+				at        string // the failpoint at which the pool runs full; empty: not at all
+				recovered bool   // it has room again when the failpoint is left
+				want      error  // nil: acknowledged
+			}{
+				{"there is room", "", false, nil},
+				{"full before", "create: intent durable", false, thinpool.ErrPoolFull},
+				{"full while the source is written out", "snapshot: pool found writable", false, thinpool.ErrSyncFailed},
+				{"full before the source is held", "snapshot: source written out", false, thinpool.ErrPoolFull},
+				{"full and recovered before the source is held", "snapshot: source written out", true, nil},
+				{"full when it is made", "snapshot: source resumed", false, nil},
+			} {
+				s.round++
+				if err := s.step(step.at, step.recovered); !errors.Is(err, step.want) {
+					t.Errorf("%s: %v, want %v", step.name, err, step.want)
+				}
 				if t.Failed() {
-					break
+					t.Fatal(step.name)
 				}
 			}
-			t.Logf("%d rounds: %d snapshots were acknowledged (%d of them in a pool that ran full before it was looked at again), %d refused, %d rounds without a start", s.round, s.kept, s.keptFull, s.refused, s.unready)
-			if s.kept == 0 || s.refused == 0 {
-				t.Error("the race did not go both ways")
+			for began := time.Now(); time.Since(began) < 5*time.Second && !t.Failed(); {
+				s.round++
+				s.race()
 			}
+			t.Logf("%d rounds: %d snapshots were acknowledged, %d of them in a pool that was full then, %d refused", s.round, s.kept, s.keptFull, s.refused)
 			s.unmount()
 			deactivate(t, s.pool, "source")
 			deactivate(t, s.pool, "filler")
@@ -65,15 +81,15 @@ type snapshotRace struct {
 	t      *testing.T
 	pool   *thinpool.Pool
 	random *rand.Rand
-	// fillTime is how long the other volume takes to run the pool full, from the beginning of the last time that it did.
+	// fillTime is how long the other volume took last to run the pool full.
 	fillTime time.Duration
 
 	source, filler string // devices
 	directory      string // where source is mounted
 	release        func()
 
-	round                            int
-	kept, keptFull, refused, unready int
+	round                   int
+	kept, keptFull, refused int
 }
 
 func (s *snapshotRace) mount() { s.directory, s.release = mount(s.t, s.source, "ext4") }
@@ -85,60 +101,113 @@ func (s *snapshotRace) unmount() {
 
 // content is what a file of a round holds.
 func (s *snapshotRace) content(kind string, size int) []byte {
-	return bytes.Repeat([]byte(fmt.Sprintf("%-12s%03d\n", kind, s.round)), size/16)
+	return bytes.Repeat([]byte(fmt.Sprintf("%-12s%03d\n", kind, s.round%1000)), size/16)
 }
 
-// run makes room, writes, takes a snapshot while the pool runs full, makes room again and looks at the snapshot.
-func (s *snapshotRace) run() {
+// files makes room and writes what a snapshot must hold then.
+func (s *snapshotRace) files() map[string][]byte {
 	s.t.Helper()
 	s.makeRoom()
-	synced, buffered := s.content("synced", 256<<10), s.content("buffered", int(s.random.Int64N(3*mib))+64<<10)
-	if err := s.write("synced", synced, true); err != nil {
+	files := map[string][]byte{"synced": s.content("synced", 256<<10), "buffered": s.content("buffered", int(s.random.Int64N(3*mib))+64<<10)}
+	if err := s.write("synced", files["synced"], true); err != nil {
 		// An earlier round's failure is told now. The owner mounts anew, as a pod that is started again.
-		s.unready++
 		s.unmount()
 		if err := filesystem.CheckExt4(testContext(s.t), s.source); err != nil {
-			s.t.Error(err)
+			s.t.Fatal(err)
 		}
 		s.mount()
-		return
+		if err := s.write("synced", files["synced"], true); err != nil {
+			s.t.Fatalf("round %d: %v", s.round, err)
+		}
 	}
-	if err := s.write("buffered", buffered, false); err != nil {
-		s.t.Errorf("round %d: %v", s.round, err)
-		return
+	if err := s.write("buffered", files["buffered"], false); err != nil {
+		s.t.Fatalf("round %d: %v", s.round, err)
 	}
+	return files
+}
+
+// share has the source mounted anew, with all of its blocks shared: whatever is written takes space of the pool.
+func (s *snapshotRace) share() {
+	s.t.Helper()
+	s.unmount()
+	s.makeRoom()
+	if err := filesystem.CheckExt4(testContext(s.t), s.source); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := s.pool.DeleteVolume(testContext(s.t), "shared"); err != nil {
+		s.t.Fatal(err)
+	}
+	create(s.t, s.pool, thinpool.VolumeSpec{Name: "shared", Source: "source"})
+	s.mount()
+}
+
+// step takes a snapshot while the pool runs full at a failpoint, and looks at it if it is acknowledged.
+func (s *snapshotRace) step(at string, recovered bool) error {
+	s.t.Helper()
+	s.share()
+	files := s.files()
+	came := at == ""
+	thinpool.SetFailpoint(func(name string) {
+		if name != at || came {
+			return
+		}
+		came = true
+		began := time.Now()
+		last, err := fillUntil(context.Background(), s.filler)
+		if !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EIO) {
+			s.t.Errorf("the pool took all of the filler: %v", err)
+		}
+		s.fillTime = last.Sub(began)
+		if recovered {
+			s.makeRoom()
+		}
+	})
+	err := s.snapshot(files, nil)
+	thinpool.SetFailpoint(func(string) {})
+	if !came {
+		s.t.Errorf("the snapshot did not come to %q", at)
+	}
+	return err
+}
+
+// race takes a snapshot at a random moment while the pool runs full and the source's file system is written.
+func (s *snapshotRace) race() {
+	s.t.Helper()
+	files := s.files()
 	var others sync.WaitGroup
 	ctx, stop := context.WithCancel(context.Background())
-	// Around the moment in which the pool runs full; in the first round that is found out.
-	pause := time.Duration((0.1 + 0.6*s.random.Float64()) * float64(s.fillTime))
-	began := time.Now()
-	others.Go(func() { _ = fillUntil(ctx, s.filler) })
+	others.Go(func() { _, _ = fillUntil(ctx, s.filler) })
 	others.Go(func() { s.noise(ctx) })
-	if s.fillTime == 0 {
-		for deadline := time.Now().Add(30 * time.Second); get(s.pool.Status(ctx))(s.t).Mode == thinpool.ModeReadWrite && time.Now().Before(deadline); {
-			time.Sleep(5 * time.Millisecond)
-		}
-		s.fillTime = time.Since(began)
-	}
-	time.Sleep(pause)
+	time.Sleep(time.Duration(s.random.Int64N(int64(s.fillTime) + 1)))
+	_ = s.snapshot(files, func() {
+		stop()
+		others.Wait()
+	})
+}
+
+// snapshot takes one, ends what disturbs it, and looks at it if it is acknowledged.
+func (s *snapshotRace) snapshot(files map[string][]byte, end func()) error {
+	s.t.Helper()
 	name := fmt.Sprintf("snapshot-%d", s.round)
 	_, err := s.pool.CreateVolume(testContext(s.t), thinpool.VolumeSpec{Name: name, Source: "source"})
-	status, statusErr := s.pool.Status(testContext(s.t))
-	if statusErr != nil {
-		s.t.Error(statusErr)
+	full := get(s.pool.Status(testContext(s.t)))(s.t).Mode == thinpool.ModeOutOfDataSpace
+	if end != nil {
+		end()
 	}
-	stop()
-	others.Wait()
 	if err != nil {
 		s.refused++
-		return
+		if !errors.Is(err, thinpool.ErrNoSpace) && !errors.Is(err, thinpool.ErrPoolFull) && !errors.Is(err, thinpool.ErrSyncFailed) {
+			s.t.Errorf("round %d: the reason is not known: %v", s.round, err)
+		}
+		return err
 	}
 	s.kept++
-	if status.Mode == thinpool.ModeOutOfDataSpace {
+	if full {
 		s.keptFull++
 	}
 	s.makeRoom()
-	s.look(name, map[string][]byte{"synced": synced, "buffered": buffered})
+	s.look(name, files)
+	return nil
 }
 
 // look compares a snapshot's files with what they must be, and deletes it.
@@ -187,23 +256,26 @@ func (s *snapshotRace) noise(ctx context.Context) {
 	}
 }
 
-// fillUntil writes a device from its beginning until that fails or ctx ends.
-func fillUntil(ctx context.Context, path string) error {
+// fillUntil writes a device from its beginning until that fails or ctx ends, and says when the last write was done that did not.
+func fillUntil(ctx context.Context, path string) (last time.Time, err error) {
+	last = time.Now()
 	device, err := os.OpenFile(path, os.O_WRONLY|unix.O_DIRECT, 0)
 	if err != nil {
-		return err
+		return last, err
 	}
 	defer device.Close()
 	block, err := unix.Mmap(-1, 0, int(mib), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
 	if err != nil {
-		return err
+		return last, err
 	}
 	defer func() { _ = unix.Munmap(block) }()
 	size, err := device.Seek(0, io.SeekEnd)
 	for at := int64(0); err == nil && ctx.Err() == nil && at+mib <= size; at += mib {
-		_, err = device.WriteAt(block, at)
+		if _, err = device.WriteAt(block, at); err == nil {
+			last = time.Now()
+		}
 	}
-	return err
+	return last, err
 }
 
 // makeRoom gives back what the filler took, but for so much that the pool runs full soon, and waits until the kernel has

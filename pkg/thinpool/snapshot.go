@@ -121,6 +121,7 @@ func (p *Pool) snapshotActive(ctx context.Context, device devicemapper.Device, t
 	if err != nil {
 		return outcome{}, err
 	}
+	reached(failSnapshotWritable)
 	if err := p.writeOut(ctx, device); err != nil {
 		return outcome{}, err
 	}
