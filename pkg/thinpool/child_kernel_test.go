@@ -122,7 +122,8 @@ func life(ctx context.Context, p *thinpool.Pool, say func(fact), more int64) err
 			return err
 		}
 	}
-	if _, err := p.Activate(ctx, "b"); err != nil {
+	active, err := p.Activate(ctx, "b")
+	if err != nil {
 		return err
 	}
 	for name, source := range map[string]string{"of-active": "b", "of-inactive": "a"} {
@@ -131,6 +132,9 @@ func life(ctx context.Context, p *thinpool.Pool, say func(fact), more int64) err
 		}
 	}
 	if _, err := p.GrowVolume(ctx, "b", large+32*mib); err != nil {
+		return err
+	}
+	if err := writeBehind(active, large); err != nil {
 		return err
 	}
 	for _, name := range []string{"b", "c", "of-inactive"} {
@@ -145,6 +149,17 @@ func life(ctx context.Context, p *thinpool.Pool, say func(fact), more int64) err
 		return err
 	}
 	return pendingNone(ctx, p)
+}
+
+// writeBehind writes some blocks of a volume that has grown, behind its file system's end. No other volume ever has them: they
+// are discarded when it is deleted.
+func writeBehind(device string, end int64) error {
+	file, err := os.OpenFile(device, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteAt(make([]byte, 256<<10), end)
+	return errors.Join(err, file.Sync(), file.Close())
 }
 
 // load creates, activates, grows, snapshots and deletes from many goroutines until it is killed.
