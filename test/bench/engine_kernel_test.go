@@ -61,9 +61,13 @@ func spec(name string, fsType filesystem.Type) thinpool.VolumeSpec {
 	return thinpool.VolumeSpec{Name: name, Size: volumeSize, Format: filesystem.Format{Type: fsType}}
 }
 
-func (e *engine) create(ctx context.Context, t testing.TB, name string, fsType filesystem.Type) {
+func (e *engine) make(ctx context.Context, name string, fsType filesystem.Type) error {
 	_, err := e.pool.CreateVolume(ctx, spec(name, fsType))
-	must(t, err)
+	return err
+}
+
+func (e *engine) create(ctx context.Context, t testing.TB, name string, fsType filesystem.Type) {
+	must(t, e.make(ctx, name, fsType))
 }
 
 func (e *engine) activate(ctx context.Context, t testing.TB, name string) string {

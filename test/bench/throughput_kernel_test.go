@@ -5,9 +5,10 @@ package bench
 import (
 	"fmt"
 	"strconv"
-	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/csi-dm/csi-dm/pkg/devicemapper"
 	"github.com/csi-dm/csi-dm/pkg/filesystem"
@@ -16,24 +17,14 @@ import (
 // requesters is how many goroutines ask for volumes at once.
 const requesters = 64
 
-// inParallel runs do for 0 … count-1 from n goroutines and waits for them.
-func inParallel(n, count int, do func(i int)) {
-	var group sync.WaitGroup
-	numbers := make(chan int)
-	for range n {
-		group.Add(1)
-		go func() {
-			defer group.Done()
-			for i := range numbers {
-				do(i)
-			}
-		}()
-	}
+// inParallel runs do for 0 … count-1 from at most n goroutines, waits for them and gives the first error.
+func inParallel(n, count int, do func(i int) error) error {
+	var group errgroup.Group
+	group.SetLimit(n)
 	for i := range count {
-		numbers <- i
+		group.Go(func() error { return do(i) })
 	}
-	close(numbers)
-	group.Wait()
+	return group.Wait()
 }
 
 // throughput measures how many volumes a second the engine makes for many who ask at once, beside the messages alone, sent
@@ -44,9 +35,9 @@ func (r *run) throughput(t *testing.T) {
 	for round := range r.plan.rounds {
 		name := func(i int) string { return fmt.Sprintf("pvc-eeeeeeee-0000-0000-%04d-%012d", round, i) }
 		began := time.Now()
-		inParallel(requesters, count, func(i int) { r.engine.create(r.ctx, t, name(i), filesystem.Ext4) })
+		must(t, inParallel(requesters, count, func(i int) error { return r.engine.make(r.ctx, name(i), filesystem.Ext4) }))
 		engine = append(engine, time.Since(began))
-		inParallel(requesters, count, func(i int) { must(t, r.engine.pool.DeleteVolume(r.ctx, name(i))) })
+		must(t, inParallel(requesters, count, func(i int) error { return r.engine.pool.DeleteVolume(r.ctx, name(i)) }))
 
 		volumes := make([]*floorVolume, count)
 		for i := range volumes {

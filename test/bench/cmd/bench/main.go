@@ -24,7 +24,7 @@ import (
 const (
 	benchPackage = "./test/bench"
 	// Sparse files in the host's memory: what is written counts.
-	diskSize = 16 << 30
+	diskSize = 160 << 30
 	memory   = 3 << 30
 	timeout  = 45 * time.Minute
 )
@@ -44,10 +44,10 @@ func run() error {
 	document := flag.String("write", "", "write the tables to this `file` instead of printing them")
 	command := flag.String("command", "make bench", "the `command` that the tables name as theirs")
 	flag.BoolVar(&options.Short, "short", false, "take few samples, to see that it works")
-	only := flag.String("only", "", "measure only the `section` of that name: create, throughput, activation, open, snapshot, execs, deletion, overhead")
+	only := flag.String("only", "", "measure only these `sections`, separated by commas: create, profile, throughput, activation, open, snapshot, execs, deletion, overhead")
 	flag.Parse()
 	if *only != "" {
-		options.Run += "/^" + regexp.QuoteMeta(*only) + "$"
+		options.Run += "/^(" + strings.ReplaceAll(regexp.QuoteMeta(*only), ",", "|") + ")$"
 		if *document != "" {
 			return errors.New("-write takes a whole run")
 		}
