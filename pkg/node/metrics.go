@@ -60,7 +60,7 @@ func newPoolCollector(set *pools.Set, orphaned func(pool string) (count int, kno
 			gauge("snapshot_budget", "Snapshots that the pool can still make.", func(s thinpool.Status) float64 { return float64(s.SnapshotBudget) }),
 			gauge("admitting", "Whether new volumes are accepted.", func(s thinpool.Status) float64 { return truth(s.Admitting) }),
 			gauge("udev_running", "Whether udev runs on the node.", func(s thinpool.Status) float64 { return truth(s.UdevRunning) }),
-			gauge("needs_check", "Whether the kernel demands a check of the metadata.", func(s thinpool.Status) float64 { return truth(s.NeedsCheck) }),
+			gauge("needs_check", "Whether the metadata needs a check: the kernel demands one, or it could not be read.", func(s thinpool.Status) float64 { return truth(s.NeedsCheck) }),
 		},
 	}
 }

@@ -34,6 +34,7 @@ func (p *Pool) activate(ctx context.Context, name string) (string, error) {
 		return "", fmt.Errorf("%w: %w", ErrPoolDamaged, err)
 	}
 	if err != nil {
+		p.noteMetadata(ctx, err)
 		// The kernel gives a failed pool no errno of its own here.
 		_, failure := p.healthy(ctx)
 		return "", errors.Join(err, failure)

@@ -82,6 +82,9 @@ func (p *Pool) admitting(status devicemapper.ThinPoolStatus) error {
 	if !status.Healthy() {
 		return fmt.Errorf("%w: %s", ErrPoolFailed, failureOf(status))
 	}
+	if p.metadataFault != "" {
+		return fmt.Errorf("%w: %s", ErrPoolFailed, p.metadataFaultText())
+	}
 	if p.probing.fault != "" {
 		return fmt.Errorf("%w: %s", ErrPoolFailed, p.probing.fault)
 	}

@@ -41,6 +41,11 @@ func (p *Pool) check(ctx context.Context) (CheckReport, error) {
 		before.known[registryThinID] = true
 	}
 	r.MetadataDamage, r.NeedsCheck = metadata.damage, metadata.superblock.NeedsCheck || status.NeedsCheck
+	if r.MetadataDamage == "" {
+		p.metadataSound()
+	} else {
+		p.noteMetadata(ctx, fmt.Errorf("%w: %s", thinmetadata.ErrDamaged, r.MetadataDamage))
+	}
 	if err := p.registry.committer.broken(); err != nil {
 		r.RegistryDamage = err.Error()
 	} else if err := p.registry.mount.checkPages(); err != nil {

@@ -122,7 +122,7 @@ func (p *Pool) unmap(ctx context.Context, d *deletion, passdown, onlySmall bool)
 
 // lookAtDeleted asks how many bytes an active thin device maps, notes it, and says where the last of them ends.
 func (p *Pool) lookAtDeleted(ctx context.Context, device devicemapper.Device, d *deletion) (mapped, end int64, err error) {
-	status, err := p.dm.ThinStatus(ctx, device)
+	status, err := p.thinStatus(ctx, device, d.thin)
 	if err != nil {
 		return 0, 0, err
 	}

@@ -12,50 +12,65 @@
 //
 // # A tour
 //
+// What a caller sees. config.go has what a pool is made from, volume.go what a volume is, validate.go what of both is
+// refused, errors.go the errors. pool.go is an open pool: what it holds in memory, and which mutex guards it.
+//
+// What it adds to dm-thin. The kernel knows thin devices by numbers; here they have names (names.go derives those of
+// the kernel's devices from the pool's identity, so that two pools never collide), a number is used once in the pool's
+// life (thin.go), and that a name has a number is durable before anything relies on it (journal.go, commit.go). A thin
+// device begins as a snapshot of a formatted one (base.go). Messages are judged by the pool's status behind them
+// (thin.go). What the kernel permits and must not happen, such as a snapshot of an origin that is not suspended
+// (hold.go) or one id active twice (names.go: the id is the device's uuid, and the kernel lets nobody have one twice),
+// is prevented here.
+//
 // Where things lie. layout.go divides the devices: a label on each, and on the first an area each for the registry, the
-// pool's metadata and a spare of the same size; the rest of all devices is data. label.go has the label's format, match.go
-// compares labels with a configuration, source.go opens and claims devices, loopback.go makes a file into one.
-// layout_separate.go divides two devices of which one is for metadata alone. A pool that somebody else made has no label:
-// handedpool.go finds it, adopt.go judges and opens it, takeover.go makes it csi-dm's, registrythin.go has its registry, a
-// thin device.
+// pool's metadata and a spare of the same size; the rest of all devices is data. label.go has the label's format,
+// match.go compares labels with a configuration, source.go opens and claims devices, loopback.go makes a file into one.
+// layout_separate.go divides two devices of which one is for metadata alone. A pool that somebody else made has no
+// label: handedpool.go finds it, adopt.go judges and opens it, takeover.go makes it csi-dm's, registrythin.go has its
+// registry, a thin device.
 //
 // What the pool knows. registryfile.go has the file system that the registry lies on, mounted by file descriptor and
 // visible to nobody; registry.go the bbolt file in it; records.go what is written there. commit.go is the one goroutine
-// that writes: requests that come together are committed together. journal.go makes a commit one write and one flush, and
-// journalfile.go replays what of it is not in the database yet.
+// that writes: requests that come together are committed together. journal.go makes a commit one write and one flush,
+// and journalfile.go replays what of it is not in the database yet. abandon.go lets go of a database whose disk failed
+// under it.
 //
 // How a pool comes to be. open.go leads the way: make.go makes one that is not there yet, so that a cut at any point is
-// followed by another beginning; devices.go stacks the kernel's devices or adopts those that are active; recovery.go ends
-// what an earlier process left unfinished.
+// followed by another beginning; devices.go stacks the kernel's devices or adopts those that are active; recovery.go
+// ends what an earlier process left unfinished.
 //
-// How a pool changes. reconfigure.go applies another configuration. grow.go takes in what the source offers beyond the pool,
-// layout_grow.go plans what becomes of it, and extend.go makes the kernel's devices longer. upgrade.go brings the formats of
-// an older version up to date.
+// How a pool changes. reconfigure.go applies another configuration. grow.go takes in what the source offers beyond the
+// pool, layout_grow.go plans what becomes of it, and extend.go makes the kernel's devices longer. upgrade.go brings the
+// formats of an older version up to date.
 //
-// What is done with volumes. create.go, delete.go and activate.go; thin.go has the messages to the pool that they share, and
-// newthin.go makes a thin device under its intent. snapshot.go makes a volume from another one, whose I/O hold.go holds back
-// meanwhile, and uninterrupted.go sees to it that it gets that back. growvolume.go makes a volume larger, and checkpoint.go has a
-// grown file system write its log out. busy.go decides about devices that somebody has open, adoptthins.go about those that an
-// earlier process has left.
-// deletion.go keeps what is deleted for its owner and not yet for the pool, discard.go gives its blocks back in slices, extents.go
-// says which may be discarded, and
-// pacer.go makes room for the neighbours between these.
-// base.go makes the formatted thin devices that volumes are snapshots of, baseidentity.go looks whether they still are what was
-// made, and baseevict.go gives them up. admission.go decides who fits, by the
-// same function (package headroom) by which the cluster publishes capacity.
+// What is done with volumes. create.go, delete.go and activate.go; thin.go has the messages to the pool that they
+// share, newthin.go makes a thin device under its intent, and namelock.go keeps two requests for one name apart.
+// snapshot.go makes a volume from another one, whose I/O hold.go holds back meanwhile, and uninterrupted.go sees to it
+// that it gets that back. growvolume.go makes a volume larger, and checkpoint.go has a grown file system write its log
+// out. busy.go decides about devices that somebody has open, adoptthins.go about those that an earlier process has
+// left. deletion.go keeps what is deleted for its owner and not yet for the pool, discard.go gives its blocks back in
+// slices, extents.go says which may be discarded, and pacer.go makes room for the neighbours between these. base.go
+// makes the formatted thin devices that volumes are snapshots of, bases.go lists them, baseidentity.go looks whether
+// they still are what was made, and baseevict.go gives them up. admission.go decides who fits, by the same function
+// (package headroom) by which the cluster publishes capacity.
 //
 // How the pool is. status.go puts together what the kernel and the registry say, space.go turns free space into states
-// (loopspace.go: below a loop file), fault.go reads from the devices below and names the one that has failed, watch.go waits for
-// the kernel's events.
-// usage.go tells what each volume holds of the pool and would give back, read from the pool's metadata (package thinmetadata)
-// through metadatasnapshot.go, as recovery reads which thin ids there are. When the pool has made
-// all the snapshots of its life, format.go formats volumes one by one.
+// (loopspace.go: below a loop file), fault.go reads from the devices below and names the one that has failed,
+// metadatafault.go notes that metadata could not be read, which the kernel keeps to itself, and watch.go waits for the
+// kernel's events. usage.go tells what each volume holds of the pool and would give back, read from the pool's metadata
+// (package thinmetadata) through metadatasnapshot.go, as recovery reads which thin ids there are. When the pool has
+// made all the snapshots of its life, format.go formats volumes one by one.
 //
 // What is done when something is broken. check.go examines a pool that is open (check_open.go) or not: its metadata
-// (check_metadata.go), its registry (check_registry.go, registrypages.go). repair.go does what the examination asks for, and
-// repair_metadata.go has metadata and spare change places, for which repair_roots.go finds trees whose beginning is lost. lock.go
-// keeps all of this, and every Open, from each other, in the whole kernel; maintenance.go holds a pool that is not open;
-// find.go finds one by the labels of devices; tool.go runs the programs.
+// (check_metadata.go), its registry (check_registry.go, registrypages.go). repair.go does what the examination asks
+// for, and repair_metadata.go has metadata and spare change places, for which repair_roots.go finds trees whose
+// beginning is lost. lock.go keeps all of this, and every Open, from each other, in the whole kernel; maintenance.go
+// holds a pool that is not open; find.go finds one by the labels of devices; tool.go runs the programs.
+//
+// How this is shown. failpoint.go names every place between two steps at which a crash matters. Tests kill the process
+// at each (crash_kernel_test.go), fail the disks below (fault_kernel_test.go) and fill the pool (full_kernel_test.go),
+// on a real kernel.
 //
 // # Intent, act, result
 //

@@ -165,6 +165,9 @@ func (p *Pool) faultOf(kernel devicemapper.ThinPoolStatus) string {
 		}
 		faults = append(faults, fmt.Sprintf("%s; the metadata is on %s", text, metadata))
 	}
+	if p.metadataFault != "" {
+		faults = append(faults, p.metadataFaultText())
+	}
 	if p.probing.fault != "" {
 		faults = append(faults, p.probing.fault)
 	}

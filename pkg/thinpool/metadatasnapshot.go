@@ -47,6 +47,9 @@ func (p *Pool) withMetadata(ctx context.Context, read func(held heldMetadata) er
 	if held.superblock, err = device.ReadSuperblock(uint64(status.HeldMetadataRoot)); err == nil {
 		err = read(held)
 	}
+	if err != nil {
+		p.noteMetadata(ctx, &metadataReadError{err})
+	}
 	if errors.Is(err, thinmetadata.ErrDamaged) {
 		err = fmt.Errorf("%w: %w", ErrPoolDamaged, err)
 	}
@@ -61,7 +64,7 @@ func (p *Pool) reserveMetadata(ctx context.Context) error {
 	err := p.dm.ReserveMetadataSnapshot(ctx, p.device)
 	if errors.Is(err, devicemapper.ErrMetadataSnapshotHeld) && p.metadataLeft {
 		if err := p.dm.ReleaseMetadataSnapshot(ctx, p.device); err != nil && !errors.Is(err, devicemapper.ErrNoMetadataSnapshot) {
-			return fmt.Errorf("release a metadata snapshot that was left: %w", p.messageFailure(err))
+			return fmt.Errorf("release a metadata snapshot that was left: %w", p.messageFailure(ctx, err))
 		}
 		err = p.dm.ReserveMetadataSnapshot(ctx, p.device)
 	}
@@ -71,7 +74,7 @@ func (p *Pool) reserveMetadata(ctx context.Context) error {
 	if err == nil {
 		p.metadataLeft = true // until it is released
 	}
-	return p.messageFailure(err)
+	return p.messageFailure(ctx, err)
 }
 
 func (p *Pool) releaseMetadata(ctx context.Context) error {
@@ -82,5 +85,5 @@ func (p *Pool) releaseMetadata(ctx context.Context) error {
 		err = nil // somebody else has released it
 	}
 	p.metadataLeft = err != nil
-	return p.messageFailure(err)
+	return p.messageFailure(ctx, err)
 }

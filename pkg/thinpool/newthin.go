@@ -41,7 +41,7 @@ func (p *Pool) newThin(ctx context.Context, number uint64, intent func(thin uint
 		}
 		o, err = do(ctx, devicemapper.ThinID(thin))
 		if !errors.Is(err, devicemapper.ErrThinExist) {
-			return thin, o, p.messageFailure(err)
+			return thin, o, p.messageFailure(ctx, err)
 		}
 		p.mutex.Lock()
 		p.unknown++

@@ -60,8 +60,10 @@ type Pool struct {
 	unknown    int                  // thin devices in the pool that the registry does not know
 	space      spaceStates
 	probing    probing
-	below      loopSpace // as Status saw it last
-	unfit      error     // why a pool that was handed over takes no volumes, since its owner changed it
+	// metadataFault is how reading the pool's metadata failed first, since the pool was opened or found sound; empty: it did not.
+	metadataFault string
+	below         loopSpace // as Status saw it last
+	unfit         error     // why a pool that was handed over takes no volumes, since its owner changed it
 
 	// deletionAdded holds a token when there may be a deletion that nobody is at; pace makes room between their steps.
 	deletionAdded chan struct{}

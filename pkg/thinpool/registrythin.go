@@ -40,7 +40,7 @@ func (p *Pool) ensureRegistryThin(ctx context.Context, made *parts) (devicemappe
 // registry, so that neither a commit nor the file system's journal ever needs a block that a full pool does not have.
 func (p *Pool) makeRegistryThin(ctx context.Context, record poolRecord) (err error) {
 	if err := p.dm.CreateThin(ctx, p.device, devicemapper.ThinID(registryThinID)); err != nil {
-		return p.messageFailure(err)
+		return p.messageFailure(ctx, err)
 	}
 	if _, err := p.healthy(ctx); err != nil {
 		return err

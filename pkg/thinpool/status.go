@@ -40,7 +40,8 @@ type Status struct {
 	// Snapshots that can still be made of the kernel's 2^24 - 1.
 	SnapshotBudget int64
 	Mode           Mode
-	// The kernel demands a check of the metadata before it writes again.
+	// The metadata needs a check: the kernel demands one before it writes again, or reading the metadata failed since the pool was
+	// opened, or since Check found it sound.
 	NeedsCheck bool
 	// What keeps the pool from serving all its volumes, with the device and the kernel's mode; empty for a pool that does.
 	// Devices are looked at by Watch alone.
@@ -137,7 +138,7 @@ func (p *Pool) statusOf(kernel devicemapper.ThinPoolStatus) Status {
 		Data:      Space{Total: kernel.TotalData.Sectors(block).Bytes(), Used: kernel.UsedData.Sectors(block).Bytes(), State: space.data},
 		Metadata:  Space{Total: kernel.TotalMetadata.Bytes(), Used: kernel.UsedMetadata.Bytes(), State: space.metadata},
 		BaseBytes: p.baseBytes, PromisedBytes: p.promised, SnapshotBudget: p.snapshotsLeft(),
-		Mode: modes[kernel.Mode], NeedsCheck: kernel.NeedsCheck,
+		Mode: modes[kernel.Mode], NeedsCheck: kernel.NeedsCheck || p.metadataFault != "",
 		Loopback: p.loopback, Devices: slices.Clone(p.paths),
 		DeviceMapperVersion: p.versions.deviceMapper.String(), ThinPoolVersion: p.versions.thinPool.String(),
 		ErrorIfNoSpace: kernel.ErrorIfNoSpace, DiscardPassdown: kernel.Discards == devicemapper.DiscardPassdown,

@@ -64,7 +64,7 @@ func (p *Pool) takeOver(ctx context.Context, found handedPool) error {
 // mark sets the transaction id, durably.
 func (p *Pool) mark(ctx context.Context, from, to uint64) error {
 	if err := p.dm.SetTransactionID(ctx, p.device, from, to); err != nil {
-		return p.messageFailure(err)
+		return p.messageFailure(ctx, err)
 	}
 	status, err := p.healthy(ctx)
 	if err == nil && status.TransactionID != to {

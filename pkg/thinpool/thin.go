@@ -43,8 +43,9 @@ func failureOf(status devicemapper.ThinPoolStatus) string {
 	return fmt.Sprintf("the kernel holds it in mode %q", status.Mode)
 }
 
-// messageFailure names what a refused message says about the pool.
-func (p *Pool) messageFailure(err error) error {
+// messageFailure names what a refused message says about the pool, and notes what it says about the metadata.
+func (p *Pool) messageFailure(ctx context.Context, err error) error {
+	p.noteMetadata(ctx, err)
 	if errors.Is(err, devicemapper.ErrPoolNotWritable) {
 		return fmt.Errorf("%w: %w", ErrPoolFailed, err)
 	}
@@ -57,7 +58,7 @@ func (p *Pool) deleteThin(ctx context.Context, thin uint32) error {
 	err := p.dm.DeleteThin(ctx, p.device, devicemapper.ThinID(thin))
 	p.reload.RUnlock()
 	if err != nil && !errors.Is(err, devicemapper.ErrThinNotExist) {
-		return p.messageFailure(err)
+		return p.messageFailure(ctx, err)
 	}
 	_, err = p.healthy(ctx)
 	return err

@@ -124,7 +124,7 @@ func (p *Pool) Mapped(ctx context.Context) (map[string]int64, error) {
 	defer p.work.Done()
 	mapped := map[string]int64{}
 	for _, v := range p.Volumes() {
-		status, err := p.dm.ThinStatus(ctx, p.label.PoolID.thinUUID(v.ThinID))
+		status, err := p.thinStatus(ctx, p.label.PoolID.thinUUID(v.ThinID), v.ThinID)
 		switch {
 		case errors.Is(err, devicemapper.ErrNotExist), errors.Is(err, devicemapper.ErrNoTable):
 			continue

@@ -41,7 +41,7 @@ func readyCondition(state thinpool.Status, configErr error) metav1.Condition {
 	case state.Mode == thinpool.ModeReadOnly || state.Mode == thinpool.ModeFailed:
 		return failed("The kernel holds the pool in mode %s.", state.Mode)
 	case state.NeedsCheck:
-		return failed("The kernel demands a check of the pool's metadata before it writes again.")
+		return failed("The pool's metadata needs a check.")
 	case configErr != nil:
 		// It goes on with the settings that it has; what is wrong with the new ones is said.
 		why, _ := reason(configErr)
