@@ -10,7 +10,7 @@ set -euo pipefail
 declare -A packages=(
 	[race]='gcc libc6-dev'
 	[filesystems]='e2fsprogs xfsprogs util-linux'
-	[kernel]='user-mode-linux e2fsprogs xfsprogs dmsetup thin-provisioning-tools lvm2'
+	[kernel]='user-mode-linux e2fsprogs xfsprogs dmsetup thin-provisioning-tools lvm2 udev'
 	[lab]='user-mode-linux e2fsprogs xfsprogs dmsetup thin-provisioning-tools iproute2 iptables runc busybox-static ca-certificates kmod mount'
 	[images]='debootstrap buildah ca-certificates'
 )

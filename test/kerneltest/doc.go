@@ -15,7 +15,7 @@
 //	}
 //
 // [Disk] gives loop devices, which pass discards down. [MachineDisk] gives a whole disk of the virtual machine: few, larger,
-// without discard passdown by dm-thin. What all tests of a package hold at a time must fit into the guest's memory
+// without discard passdown by dm-thin. [StartUdev] runs udev, which a guest has not by itself. What all tests of a package hold at a time must fit into the guest's memory
 // (loop devices: only what was written counts) or, for disks of the machine, into their size.
 //
 // Outside of a guest every function ends the test with a failure: these tests overwrite disks and load kernel tables.

@@ -22,7 +22,7 @@ func (pool) Status(context.Context) (thinpool.Status, error) {
 		PoolID: "0123", DeviceName: "csi-dm-fast-pool", BlockSize: 64 << 10, Mode: thinpool.ModeReadWrite,
 		Data: thinpool.Space{Total: 100 << 30, Used: 1 << 30}, Metadata: thinpool.Space{Total: 64 << 20, Used: 1 << 20},
 		BaseBytes: 8 << 20, PromisedBytes: 3 << 30, Volumes: 2, SnapshotBudget: 12345, PendingDeletions: 4, LostVolumes: 5, UnknownThinDevices: 6,
-		AdmissionReason: "only 5% are free", Devices: []string{"/dev/vdb", "/dev/vdc"}, DataDevices: []string{"/dev/vdb", "/dev/vdc"}, MetadataDevice: "/dev/vdb", DeviceMapperVersion: "4.47.0", ThinPoolVersion: "1.22.0",
+		AdmissionReason: "only 5% are free", Devices: []string{"/dev/vdb", "/dev/vdc"}, DataDevices: []string{"/dev/vdb", "/dev/vdc"}, MetadataDevice: "/dev/vdb", UdevRunning: true, DeviceMapperVersion: "4.47.0", ThinPoolVersion: "1.22.0",
 	}, nil
 }
 
@@ -104,14 +104,14 @@ func TestPools(t *testing.T) {
 		"Pool Name: csi-dm-fast-pool", "Pool Blocksize: 64 KiB", "Base Device Size: 1 GiB (ext4), 10 GiB (xfs)", "Backing Filesystem: ext4, xfs",
 		"Data file: /dev/vdb, /dev/vdc", "Metadata file: /dev/vdb", "Data Space Used: 1 GiB", "Data Space Total: 100 GiB",
 		"Data Space Available: 99 GiB", "Metadata Space Used: 1 MiB", "Metadata Space Total: 64 MiB", "Metadata Space Available: 63 MiB",
-		"Thin Pool Minimum Free Space: 10 GiB", "Deferred Deleted Device Count: 4", "Admitting: false (only 5% are free)",
+		"Thin Pool Minimum Free Space: 10 GiB", "Deferred Deleted Device Count: 4", "Udev Sync Supported: not needed (udev running: true)", "Admitting: false (only 5% are free)",
 		"Library Version: device mapper 4.47.0, thin-pool 1.22.0 (kernel)", "Pool: slow", "Not Open: device not found",
 	} {
 		if !strings.Contains(text.String(), line+"\n") {
 			t.Errorf("line %q is missing in\n%s", line, text.String())
 		}
 	}
-	for _, name := range []string{"Udev Sync Supported", "Deferred Removal Enabled", "Deferred Deletion Enabled"} {
+	for _, name := range []string{"Deferred Removal Enabled", "Deferred Deletion Enabled"} {
 		if !strings.Contains(text.String(), "\n"+name+": ") {
 			t.Errorf("%q is missing in\n%s", name, text.String())
 		}

@@ -307,6 +307,24 @@ func TestPoolGrows(t *testing.T) {
 	h.pass()
 }
 
+// TestStatusOfUdev: the object's status says whether udev runs on the node.
+func TestStatusOfUdev(t *testing.T) {
+	kerneltest.CheckClean(t)
+	h := realHarness(t, poolObject(onDisk(kerneltest.Disk(t, 1<<30))))
+	h.pass()
+	if h.cluster.pool(testPool).Status.UdevRunning {
+		t.Error("udev is said to run before it does")
+	}
+	udev := kerneltest.StartUdev(t)
+	h.pass()
+	if status := h.cluster.pool(testPool).Status; !status.UdevRunning {
+		t.Errorf("udev is said not to run: %+v", status)
+	}
+	h.delete(h.cluster.pool(testPool))
+	h.pass()
+	udev.Settle()
+}
+
 // TestNoRoom: a volume that does not fit is refused with a reason that the controller acts on, and nothing is left of it.
 func TestNoRoom(t *testing.T) {
 	kerneltest.CheckClean(t)
