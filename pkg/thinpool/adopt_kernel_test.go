@@ -444,8 +444,7 @@ func TestAdoptKilled(t *testing.T) {
 		if !result.killed {
 			t.Fatalf("the child did not come to %q", name)
 		}
-		recovered(t, dm, config, result)
-		emptied(t, dm, config)
+		recoveredAndEmptied(t, dm, config, result)
 	}
 	open(t, dm, config)
 }

@@ -133,11 +133,10 @@ func TestKilledWhileFormatting(t *testing.T) {
 		if !result.killed {
 			t.Fatalf("the child did not come to %q", name)
 		}
-		recovered(t, dm, config, result)
+		recoveredAndEmptied(t, dm, config, result)
 		if t.Failed() {
 			t.Fatalf("killed at %q", name)
 		}
-		emptied(t, dm, config)
 	}
 	if visited < 4 {
 		t.Errorf("%d failpoints were visited", visited)

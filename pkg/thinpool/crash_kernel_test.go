@@ -56,25 +56,12 @@ func TestKilledAtFailpoints(t *testing.T) {
 		if !result.killed {
 			t.Fatalf("the child did not come to %q", name)
 		}
-		recovered(t, dm, config, result)
+		recoveredAndEmptied(t, dm, config, result)
 		if t.Failed() {
 			t.Fatalf("killed at %q", name)
 		}
-		emptied(t, dm, config)
 	}
 	open(t, dm, config)
-}
-
-// emptied deletes all volumes of a pool.
-func emptied(t *testing.T, dm *devicemapper.Client, config thinpool.Config) {
-	t.Helper()
-	p := get(thinpool.Open(testContext(t), dm, config))(t)
-	for _, v := range p.Volumes() {
-		if err := p.DeleteVolume(testContext(t), v.Name); err != nil {
-			t.Error(err)
-		}
-	}
-	closed(t, p)
 }
 
 // TestKilledUnderLoad kills the process in the middle of a load from many goroutines, several times on one pool.
@@ -82,14 +69,14 @@ func TestKilledUnderLoad(t *testing.T) {
 	kerneltest.CheckClean(t)
 	dm, config := client(t), configOn(kerneltest.MachineDisk(t))
 	config.OverprovisionMilli = 100_000
-	rounds := 5
+	rounds := 4
 	if testing.Short() {
 		rounds = 3
 	}
 	var known outcome
 	operations := 0
 	for round := range rounds {
-		known = runChild(t, childJob{Config: config, Script: "load", Seed: uint64(round)}, known, 10+15*round)
+		known = runChild(t, childJob{Config: config, Script: "load", Seed: uint64(round)}, known, 10*(round+1))
 		if !known.killed {
 			t.Fatal("the child was not killed")
 		}
@@ -104,6 +91,24 @@ func TestKilledUnderLoad(t *testing.T) {
 
 // recovered opens a pool that a child has left, checks and works with it, and shuts it down.
 func recovered(t *testing.T, dm *devicemapper.Client, config thinpool.Config, result outcome) {
+	t.Helper()
+	finish(t, dm, reopened(t, dm, config, result))
+}
+
+// recoveredAndEmptied does the same, and deletes all volumes before it shuts the pool down.
+func recoveredAndEmptied(t *testing.T, dm *devicemapper.Client, config thinpool.Config, result outcome) {
+	t.Helper()
+	p := reopened(t, dm, config, result)
+	for _, v := range p.Volumes() {
+		if err := p.DeleteVolume(testContext(t), v.Name); err != nil {
+			t.Error(err)
+		}
+	}
+	finish(t, dm, p)
+}
+
+// reopened opens a pool that a child has left, checks and works with it, and opens it again.
+func reopened(t *testing.T, dm *devicemapper.Client, config thinpool.Config, result outcome) *thinpool.Pool {
 	t.Helper()
 	ctx := testContext(t)
 	p, err := thinpool.Open(ctx, dm, config)
@@ -128,5 +133,5 @@ func recovered(t *testing.T, dm *devicemapper.Client, config thinpool.Config, re
 	closed(t, p)
 	p = get(thinpool.Open(ctx, dm, config))(t)
 	result.check(t, p)
-	finish(t, dm, p)
+	return p
 }
