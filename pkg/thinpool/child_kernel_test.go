@@ -76,8 +76,11 @@ func (j childJob) run() error {
 	if err != nil {
 		return err
 	}
-	if j.Script == "repair" {
+	switch j.Script {
+	case "repair":
 		return j.repair(ctx, dm)
+	case "hold":
+		return j.hold(ctx, dm)
 	}
 	p, err := thinpool.Open(ctx, dm, j.Config)
 	if err != nil {
