@@ -86,6 +86,7 @@ func cutAndJudge(t *testing.T, m *machine, cuts int) {
 			return
 		}
 	}
+	t.Logf("%d power cuts have passed on %s", cuts, job.SourceOf(m.seed)) // for who ends the test before its end
 	for _, disk := range m.disks {
 		if err := os.Remove(disk); err != nil {
 			t.Error(err)

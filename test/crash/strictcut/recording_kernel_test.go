@@ -69,11 +69,12 @@ func newRecording(t *testing.T) *recording {
 	return &recording{dm: client(t), disk: kerneltest.MachineDisk(t), recorded: kerneltest.MachineDisk(t)}
 }
 
-// work makes a pool whose disk is recorded, runs do with it and shuts it down.
-func (r *recording) work(t *testing.T, do func(ctx context.Context, pool *thinpool.Pool)) {
+// run makes the device that is recorded, runs do and removes the device, which ends the record.
+func (r *recording) run(t *testing.T, do func(ctx context.Context)) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(klog.NewContext(t.Context(), klog.Background()), recordLimit)
 	defer cancel()
+	takeAtOnce(t, r.disk)
 	table := devicemapper.Table{{Length: devicemapper.SectorsOf(poolSize), Target: devicemapper.LogWrites{Device: number(t, r.disk), Log: number(t, r.recorded)}}}
 	var err error
 	if r.device, err = r.dm.Activate(ctx, "crash-test-record", "TEST-crash-test-record", table); err != nil {
@@ -85,17 +86,25 @@ func (r *recording) work(t *testing.T, do func(ctx context.Context, pool *thinpo
 			t.Fatal(err)
 		}
 	}()
-	pool, err := thinpool.Open(ctx, r.dm, config(r.device.Path()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	do(ctx, pool)
-	if err := pool.Shutdown(ctx); err != nil {
-		t.Error(err)
-	}
+	do(ctx)
 	if t.Failed() {
 		t.FailNow()
 	}
+}
+
+// work makes a pool whose disk is recorded, runs do with it and shuts it down.
+func (r *recording) work(t *testing.T, do func(ctx context.Context, pool *thinpool.Pool)) {
+	t.Helper()
+	r.run(t, func(ctx context.Context) {
+		pool, err := thinpool.Open(ctx, r.dm, config(r.device.Path()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		do(ctx, pool)
+		if err := pool.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // record works on a pool until enough was told.

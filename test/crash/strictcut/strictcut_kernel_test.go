@@ -56,7 +56,10 @@ func TestStrictCuts(t *testing.T) {
 	disks := newRewound(t, log)
 	began, subsets, inspected := time.Now(), 0, inspect.Result{}
 	seen := map[history.Kind]int{}
-	for _, c := range cuts {
+	for n, c := range cuts {
+		if n > 0 && n%25 == 0 {
+			t.Logf("%d strict cuts have passed", n) // for who ends the test before its end
+		}
 		known, err := r.historyAt(log, c.moment)
 		if err != nil {
 			t.Fatal(err)
