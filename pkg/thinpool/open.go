@@ -196,23 +196,23 @@ func (p *Pool) load(c *registryContents) error {
 	p.nextThinID = c.nextThinID
 	p.deferred = map[uint32]struct{}{}
 	p.volumes, p.bases, p.deletions = make(map[string]*volume, len(c.volumes)), map[baseKey]*base{}, map[uint32]*deletion{}
-	owner := map[uint32]string{}
+	owner := make(map[uint32]string, len(c.volumes)+len(c.bases)) // a volume's name; empty for a base
 	own := func(thin uint32, name string) error {
 		if other, taken := owner[thin]; taken {
-			return fmt.Errorf("%w: the registry gives thin id %d to %s and to %s", ErrPoolDamaged, thin, other, name)
+			return fmt.Errorf("%w: the registry gives thin id %d to two: %s and %s", ErrPoolDamaged, thin, describeOwner(other), describeOwner(name))
 		}
 		owner[thin] = name
 		return nil
 	}
 	for name, r := range c.volumes {
-		if err := own(r.ThinID, "volume "+name); err != nil {
+		if err := own(r.ThinID, name); err != nil {
 			return err
 		}
 		p.volumes[name] = &volume{record: r, state: volumeReady}
 		p.promised += r.Size
 	}
 	for _, r := range c.bases {
-		if err := own(r.ThinID, fmt.Sprintf("base %d", r.ThinID)); err != nil {
+		if err := own(r.ThinID, ""); err != nil {
 			return err
 		}
 		p.bases[keyOf(r.Format, r.Size)] = readyBase(r)
@@ -225,4 +225,12 @@ func (p *Pool) load(c *registryContents) error {
 		}
 	}
 	return nil
+}
+
+// describeOwner says whom a thin device belongs to: a volume of that name, or a base.
+func describeOwner(volume string) string {
+	if volume == "" {
+		return "a base"
+	}
+	return "volume " + volume
 }

@@ -192,14 +192,28 @@ func encodeRecord[R record](r R) []byte {
 	return raw
 }
 
-func decodeRecord[R record](raw []byte) (R, error) {
-	var r R
-	decoder := json.NewDecoder(bytes.NewReader(raw))
+func decodeRecord[R record](raw []byte) (R, error) { return newRecordDecoder[R]().decode(raw) }
+
+// recordDecoder decodes many records with the memory for one. After an error it is of no more use.
+type recordDecoder[R record] struct {
+	reader *bytes.Reader
+	json   *json.Decoder
+}
+
+func newRecordDecoder[R record]() recordDecoder[R] {
+	reader := bytes.NewReader(nil)
+	decoder := json.NewDecoder(reader)
 	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&r); err != nil {
+	return recordDecoder[R]{reader, decoder}
+}
+
+func (d recordDecoder[R]) decode(raw []byte) (R, error) {
+	var r R
+	d.reader.Reset(raw)
+	if err := d.json.Decode(&r); err != nil {
 		return r, fmt.Errorf("%w: %w", errRecordDamaged, err)
 	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+	if _, err := d.json.Token(); !errors.Is(err, io.EOF) {
 		return r, fmt.Errorf("%w: text behind its end", errRecordDamaged)
 	}
 	if err := r.validate(); err != nil {

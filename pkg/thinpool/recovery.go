@@ -132,7 +132,7 @@ func (p *Pool) finishIntents(ctx context.Context, thins map[uint32]bool) {
 // it was not this package that made it so.
 func (p *Pool) compareThins(ctx context.Context, thins map[uint32]bool) {
 	logger := klog.FromContext(ctx)
-	known := map[uint32]bool{}
+	known := make(map[uint32]bool, len(p.volumes)+len(p.bases)+len(p.deletions))
 	for thin := range p.deletions {
 		known[thin] = true
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime/debug"
 	"time"
@@ -183,7 +184,10 @@ func loadRegistry(mount *registryMount, size int64) (db *bbolt.DB, contents *reg
 		}
 		return nil, nil, fmt.Errorf("registry: %w", err)
 	}
-	if err = replayJournal(mount, db); err == nil {
+	if err = warmRegistry(mount, db); err == nil {
+		err = replayJournal(mount, db)
+	}
+	if err == nil {
 		err = db.View(func(tx *bbolt.Tx) error {
 			contents, err = readContents(tx)
 			return err
@@ -194,6 +198,20 @@ func loadRegistry(mount *registryMount, size int64) (db *bbolt.DB, contents *reg
 	}
 	return db, contents, nil
 }
+
+// warmRegistry reads the pages that are in use into the page cache. bbolt tells the kernel to expect no order in what it
+// reads of the mapped file, so without this a walk over all records is a request to the disk, and a fault, for each page.
+func warmRegistry(mount *registryMount, db *bbolt.DB) error {
+	var inUse int64
+	if err := db.View(func(tx *bbolt.Tx) error { inUse = tx.Size(); return nil }); err != nil {
+		return err
+	}
+	_, err := io.CopyBuffer(onlyWriter{io.Discard}, io.NewSectionReader(mount.file, 0, inUse), make([]byte, 256<<10))
+	return err
+}
+
+// onlyWriter hides that io.Discard reads by itself, in small pieces.
+type onlyWriter struct{ io.Writer }
 
 func readContents(tx *bbolt.Tx) (*registryContents, error) {
 	for _, name := range buckets {
@@ -215,10 +233,11 @@ func readContents(tx *bbolt.Tx) (*registryContents, error) {
 	if c.folded, err = readFolded(tx); err != nil {
 		return nil, err
 	}
+	volumes := newRecordDecoder[volumeRecord]()
 	used := func(id uint32) { c.nextThinID = max(c.nextThinID, id+1) }
 	err = errors.Join(
 		tx.Bucket([]byte(bucketVolumes)).ForEach(func(key, raw []byte) error {
-			r, err := decodeRecord[volumeRecord](raw)
+			r, err := volumes.decode(raw)
 			if err != nil || !volumeNamePattern.Match(key) {
 				return errors.Join(fmt.Errorf("volume %q: %w", key, errRecordDamaged), err)
 			}
