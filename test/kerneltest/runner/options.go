@@ -45,9 +45,9 @@ type Options struct {
 
 // Defaults of Options.
 const (
-	DefaultMemory   = 2 << 30 // bytes
-	DefaultDiskSize = 4 << 30 // bytes
-	DefaultTimeout  = 10 * time.Minute
+	DefaultMemory   = 2 << 30          // bytes
+	DefaultDiskSize = 4 << 30          // bytes
+	DefaultTimeout  = 20 * time.Minute // the longest package takes about 5 on an idle machine
 	DefaultGrace    = 20 * time.Second
 )
 
