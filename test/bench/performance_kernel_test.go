@@ -5,6 +5,8 @@ package bench
 import (
 	"context"
 	"fmt"
+	"os"
+	"runtime/pprof"
 	"testing"
 	"time"
 
@@ -20,6 +22,8 @@ const (
 	volumeSize = 1 << 30
 	// mostActive of the volumes that are there have a device.
 	mostActive = 200
+	// sectionPatience is after how long a section says where it is.
+	sectionPatience = 6 * time.Minute
 	// warmUp rounds are not counted.
 	warmUp = 5
 )
@@ -119,6 +123,11 @@ type run struct {
 // section measures one thing. What fails in it ends it and not the others; the run fails then all the same.
 func (r *run) section(name string, measure func(t *testing.T)) {
 	began := time.Now()
+	watch := time.AfterFunc(sectionPatience, func() {
+		fmt.Printf("%s takes longer than %s; goroutines:\n", name, sectionPatience)
+		_ = pprof.Lookup("goroutine").WriteTo(os.Stdout, 2)
+	})
+	defer watch.Stop()
 	r.t.Run(name, measure)
 	fmt.Printf("%s took %.0f s\n", name, time.Since(began).Seconds())
 }
