@@ -3,7 +3,6 @@ package thinmetadata
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -17,18 +16,5 @@ func SetTime(path string, time uint32) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	memory := newBatch(1)
-	if err := (&Device{ReaderAt: file}).read(0, memory); err != nil {
-		return err
-	}
-	block := &memory[0]
-	if _, err := parseSuperblock(block, 0); err != nil {
-		return err
-	}
-	binary.LittleEndian.PutUint32(block[fieldTime:], time)
-	binary.LittleEndian.PutUint32(block[:], checksum(block, superblockSalt))
-	if _, err := file.WriteAt(block[:], 0); err != nil {
-		return fmt.Errorf("write superblock: %w", err)
-	}
-	return file.Sync()
+	return changeSuperblock(file, func(block *Block) { binary.LittleEndian.PutUint32(block[fieldTime:], time) })
 }

@@ -22,6 +22,7 @@ const (
 	fieldHeldRoot        = 56
 	fieldDataBlocks      = 64 // of struct disk_sm_root, the space map of the data
 	fieldDataAllocated   = 72
+	fieldSpaceMapIndex   = 208 // bitmap_root of struct disk_sm_root, the space map of the metadata, which begins at 192
 	fieldMappingRoot     = 320
 	fieldDetailsRoot     = 328
 	fieldDataBlockSize   = 336
@@ -41,6 +42,8 @@ type Superblock struct {
 	HeldRoot uint64
 	// Roots of the trees of mappings and of details, as block numbers.
 	MappingRoot, DetailsRoot uint64
+	// SpaceMapIndex is the block with the index of the metadata's space map. It is 0 in a metadata snapshot.
+	SpaceMapIndex uint64
 	// DataBlockSize in sectors of 512 bytes.
 	DataBlockSize uint32
 	// MetadataBlocks is the size of the metadata in blocks, as far as the pool uses it.
@@ -75,7 +78,7 @@ func parseSuperblock(block *Block, number uint64) (Superblock, error) {
 		NeedsCheck: u32(fieldFlags)&flagNeedsCheck != 0, Version: u32(fieldVersion), Time: u32(fieldTime),
 		TransactionID: u64(fieldTransaction), HeldRoot: u64(fieldHeldRoot), MappingRoot: u64(fieldMappingRoot),
 		DetailsRoot: u64(fieldDetailsRoot), DataBlockSize: u32(fieldDataBlockSize), MetadataBlocks: u64(fieldMetadataBlocks),
-		DataBlocks: u64(fieldDataBlocks), UsedDataBlocks: u64(fieldDataAllocated),
+		SpaceMapIndex: u64(fieldSpaceMapIndex), DataBlocks: u64(fieldDataBlocks), UsedDataBlocks: u64(fieldDataAllocated),
 	}
 	if s.Version == 0 || s.Version > maximumVersion {
 		return Superblock{}, fmt.Errorf("%w: version %d is not known", ErrDamaged, s.Version)

@@ -37,8 +37,8 @@
 // under it.
 //
 // How a pool comes to be. open.go leads the way: make.go makes one that is not there yet, so that a cut at any point is
-// followed by another beginning; devices.go stacks the kernel's devices or adopts those that are active; recovery.go
-// ends what an earlier process left unfinished.
+// followed by another beginning; devices.go stacks the kernel's devices or adopts those that are active; tornsnapshot.go
+// takes back what a power cut can leave in the metadata; recovery.go ends what an earlier process left unfinished.
 //
 // How a pool changes. reconfigure.go applies another configuration. grow.go takes in what the source offers beyond the
 // pool, layout_grow.go plans what becomes of it, and extend.go makes the kernel's devices longer. upgrade.go brings the

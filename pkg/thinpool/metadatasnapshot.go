@@ -61,6 +61,11 @@ func (p *Pool) withMetadata(ctx context.Context, read func(held heldMetadata) er
 func (p *Pool) reserveMetadata(ctx context.Context) error {
 	p.reload.RLock()
 	defer p.reload.RUnlock()
+	if p.metadataLeft {
+		if err := p.refuseTornSnapshot(); err != nil {
+			return err
+		}
+	}
 	err := p.dm.ReserveMetadataSnapshot(ctx, p.device)
 	if errors.Is(err, devicemapper.ErrMetadataSnapshotHeld) && p.metadataLeft {
 		if err := p.dm.ReleaseMetadataSnapshot(ctx, p.device); err != nil && !errors.Is(err, devicemapper.ErrNoMetadataSnapshot) {

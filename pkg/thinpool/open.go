@@ -138,6 +138,9 @@ func (p *Pool) activateParts(ctx context.Context, numbers []devicemapper.DeviceN
 		return err
 	}
 	p.metadataPath = p.metadata.Path()
+	if err := p.dropTornSnapshot(ctx); err != nil {
+		return err
+	}
 	superblock, err := p.checkSuperblock()
 	if err != nil {
 		return err
