@@ -45,7 +45,7 @@ func run() error {
 	options.Packages = flag.Args()
 	options.Arguments = strings.Fields(*arguments)
 	if len(options.Packages) == 0 && !*shell {
-		options.Packages = []string{"./pkg/...", "./test/kerneltest/..."}
+		options.Packages = []string{"./cmd/...", "./pkg/...", "./test/kerneltest/..."}
 	}
 	var err error
 	if options.Cache, err = runner.DefaultCache(); err != nil {
