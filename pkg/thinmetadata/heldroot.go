@@ -2,6 +2,7 @@ package thinmetadata
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -44,30 +45,80 @@ func (d *Device) heldRootCommitted() (bool, error) {
 	if err != nil || s.HeldRoot == 0 {
 		return err == nil, err
 	}
-	allocated, err := d.Allocated(s, s.HeldRoot)
+	references, err := d.references(s, s.HeldRoot)
 	if failed := d.read(0, after); failed != nil {
 		return false, failed
 	}
 	if !bytes.Equal(before[0][:], after[0][:]) {
 		return false, errChanged
 	}
-	return allocated, err
+	return references > 0, err
 }
 
-// DropUncommittedSnapshot takes the held root out of the superblock of metadata that no pool has active, durably, where its
-// snapshot was never committed (HeldRootCommitted). What is left is the transaction before. A pool that is active is
-// unix.EBUSY.
-func DropUncommittedSnapshot(path string) (dropped bool, err error) {
+// SettleHeldRoot puts the held root of metadata right that no pool has active, durably, where a power cut has left it wrong,
+// and tells the old one and the new one. The name of a metadata snapshot that was never committed (HeldRootCommitted) goes.
+// That of one which was, and whose release was not, comes back: there the superblock has lost it before the transaction that
+// gives up the snapshot's references was durable, and nobody could do so any more. A pool that is active is unix.EBUSY.
+func SettleHeldRoot(ctx context.Context, path string) (old, settled uint64, err error) {
 	file, err := os.OpenFile(path, os.O_RDWR|unix.O_DIRECT|unix.O_EXCL, 0)
 	if err != nil {
-		return false, err
+		return 0, 0, err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	device := &Device{ReaderAt: file}
-	if committed, err := device.heldRootCommitted(); committed || err != nil {
-		return false, err
+	s, err := device.ReadSuperblock(0)
+	if err != nil {
+		return 0, 0, err
 	}
-	return true, changeSuperblock(file, func(block *Block) { binary.LittleEndian.PutUint64(block[fieldHeldRoot:], 0) })
+	if settled, err = device.settledHeldRoot(ctx, s); err != nil || settled == s.HeldRoot {
+		return s.HeldRoot, s.HeldRoot, err
+	}
+	return s.HeldRoot, settled, changeSuperblock(file, func(block *Block) { binary.LittleEndian.PutUint64(block[fieldHeldRoot:], settled) })
+}
+
+// settledHeldRoot is what the superblock's held root has to be.
+func (d *Device) settledHeldRoot(ctx context.Context, s Superblock) (uint64, error) {
+	if s.HeldRoot != 0 {
+		references, err := d.references(s, s.HeldRoot)
+		if references == 0 {
+			return 0, err
+		}
+		return s.HeldRoot, err
+	}
+	// Only a metadata snapshot refers to the same root as the superblock.
+	references, err := d.references(s, s.DetailsRoot)
+	if references < 2 || err != nil {
+		return 0, err
+	}
+	return d.findSnapshot(ctx, s)
+}
+
+// findSnapshot is the block of the metadata snapshot of the transaction of a superblock, or 0. It may read all of the metadata.
+func (d *Device) findSnapshot(ctx context.Context, s Superblock) (uint64, error) {
+	memory := newBatch(256)
+	for first := uint64(1); first < s.MetadataBlocks; first += uint64(len(memory)) {
+		if ctx.Err() != nil {
+			return 0, context.Cause(ctx)
+		}
+		blocks := memory[:min(uint64(len(memory)), s.MetadataBlocks-first)]
+		if err := d.read(first, blocks); err != nil {
+			return 0, err
+		}
+		for i := range blocks {
+			number := first + uint64(i)
+			if binary.LittleEndian.Uint64(blocks[i][fieldBlockNumber:]) != number {
+				continue
+			}
+			copied, err := parseSuperblock(&blocks[i], number)
+			if err != nil || copied.DetailsRoot != s.DetailsRoot || copied.MappingRoot != s.MappingRoot {
+				continue // another kind of block, or an older snapshot's
+			}
+			if references, err := d.references(s, number); references == 1 || err != nil {
+				return number, err
+			}
+		}
+	}
+	return 0, nil
 }
 
 // changeSuperblock changes a good superblock, durably. All that changes lies in its first sector, so it is old or new.

@@ -18,23 +18,30 @@ const (
 	blocksPerBitmap     = (BlockSize - spaceMapHeader) * 4
 )
 
-// Allocated tells whether a metadata block is in use in the transaction of the superblock in block 0. It reads what that
-// transaction has committed, which stays until the next one has.
-func (d *Device) Allocated(s Superblock, number uint64) (bool, error) {
+// references tells how often a metadata block is referred to in the transaction of the superblock in block 0: 0, 1, or 2
+// for two times and more. It reads what that transaction has committed, which stays until the next one has.
+func (d *Device) references(s Superblock, number uint64) (int, error) {
 	if number >= s.MetadataBlocks || number/blocksPerBitmap >= (BlockSize-spaceMapHeader)/indexEntrySize {
-		return false, fmt.Errorf("%w: block %d is out of bounds", ErrDamaged, number)
+		return 0, fmt.Errorf("%w: block %d is out of bounds", ErrDamaged, number)
 	}
 	memory := newBatch(1)
 	block := &memory[0]
 	if err := d.readSpaceMap(s.SpaceMapIndex, memory, indexSalt); err != nil {
-		return false, err
+		return 0, err
 	}
 	entry := block[spaceMapHeader+number/blocksPerBitmap*indexEntrySize:]
 	if err := d.readSpaceMap(binary.LittleEndian.Uint64(entry), memory, bitmapSalt); err != nil {
-		return false, err
+		return 0, err
 	}
-	bit := number % blocksPerBitmap
-	return block[spaceMapHeader+bit/4]>>(bit%4*2)&3 != 0, nil
+	at := number % blocksPerBitmap
+	switch bits := block[spaceMapHeader+at/4] >> (at % 4 * 2) & 3; bits {
+	case 0:
+		return 0, nil
+	case 2: // the lower bit is the more significant one
+		return 1, nil
+	default:
+		return 2, nil
+	}
 }
 
 func (d *Device) readSpaceMap(number uint64, memory []Block, salt uint32) error {

@@ -138,7 +138,7 @@ func (p *Pool) activateParts(ctx context.Context, numbers []devicemapper.DeviceN
 		return err
 	}
 	p.metadataPath = p.metadata.Path()
-	if err := p.dropTornSnapshot(ctx); err != nil {
+	if err := p.settleTornSnapshot(ctx); err != nil {
 		return err
 	}
 	superblock, err := p.checkSuperblock()

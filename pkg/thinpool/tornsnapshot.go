@@ -13,25 +13,26 @@ import (
 
 // A power cut while the kernel makes a metadata snapshot can leave a superblock that names a snapshot which was never
 // committed (thinmetadata.HeldRootCommitted). To release that one with a message destroys the pool: the kernel takes from
-// the live trees references that the snapshot never had, frees their blocks and gives them out anew.
+// the live trees references that the snapshot never had, frees their blocks and gives them out anew. One while the kernel
+// releases a snapshot can leave its references without its name, and blocks that nobody gives back.
 
 // errTornSnapshot: the superblock names a metadata snapshot that was never committed.
 var errTornSnapshot = errors.New("its superblock names a metadata snapshot that was never committed, which a power cut leaves: releasing it would destroy the pool")
 
-// dropTornSnapshot takes such a snapshot out of the superblock, before the kernel reads it. A pool that is active has been
-// read already.
-func (p *Pool) dropTornSnapshot(ctx context.Context) error {
-	dropped, err := thinmetadata.DropUncommittedSnapshot(p.metadataPath)
+// settleTornSnapshot takes such a snapshot out of the superblock, before the kernel reads it, and brings one back whose release
+// was cut; recovery releases it. A pool that is active has been read already.
+func (p *Pool) settleTornSnapshot(ctx context.Context) error {
+	old, settled, err := thinmetadata.SettleHeldRoot(ctx, p.metadataPath)
 	switch {
 	case errors.Is(err, unix.EBUSY):
 		return nil
 	case errors.Is(err, thinmetadata.ErrDamaged):
 		return nil // said by whoever has to read the metadata next
 	case err != nil:
-		return fmt.Errorf("drop a metadata snapshot that was never committed: %w", err)
+		return fmt.Errorf("settle the metadata snapshot that a power cut has left: %w", err)
 	}
-	if dropped {
-		klog.FromContext(ctx).Info("Dropped a metadata snapshot that a power cut kept from being committed", "pool", p.label.PoolName)
+	if old != settled {
+		klog.FromContext(ctx).Info("Settled a metadata snapshot that was cut while it was made or released", "pool", p.label.PoolName, "heldRoot", old, "settledHeldRoot", settled)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/csi-dm/csi-dm/pkg/devicemapper"
 	"github.com/csi-dm/csi-dm/pkg/thinmetadata"
 	"github.com/csi-dm/csi-dm/pkg/thinpool"
 	"github.com/csi-dm/csi-dm/test/kerneltest"
@@ -68,6 +69,31 @@ func TestTornMetadataSnapshot(t *testing.T) {
 			checkMetadata(t, dm, p)
 		})
 	}
+}
+
+// TestTornRelease: the references of a metadata snapshot whose name a power cut took, while it was released, are given back.
+func TestTornRelease(t *testing.T) {
+	kerneltest.CheckClean(t)
+	dm, ctx, disk := client(t), testContext(t), kerneltest.Disk(t, gib)
+	config := configOn(disk)
+	p := open(t, dm, config)
+	create(t, p, ext4("v", 64*mib))
+	pool := devicemapper.Name(get(p.Status(ctx))(t).DeviceName)
+	if err := dm.ReserveMetadataSnapshot(ctx, pool); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Shutdown(ctx); err != nil {
+		t.Fatal(err)
+	}
+	changeSuperblock(t, disk, func(superblock []byte) {
+		if binary.LittleEndian.Uint64(superblock[56:]) == 0 {
+			t.Error("no metadata snapshot is held")
+		}
+		clear(superblock[56:64])
+	})
+	p = open(t, dm, config)
+	create(t, p, ext4("later", 64*mib))
+	checkMetadata(t, dm, p)
 }
 
 // TestAdoptTornMetadataSnapshot: a pool that somebody else has activated with such a snapshot is left as it is.
