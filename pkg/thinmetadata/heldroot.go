@@ -45,14 +45,28 @@ func (d *Device) heldRootCommitted() (bool, error) {
 	if err != nil || s.HeldRoot == 0 {
 		return err == nil, err
 	}
-	references, err := d.references(s, s.HeldRoot)
+	committed, err := d.committed(s)
 	if failed := d.read(0, after); failed != nil {
 		return false, failed
 	}
 	if !bytes.Equal(before[0][:], after[0][:]) {
 		return false, errChanged
 	}
-	return references > 0, err
+	return committed, err
+}
+
+// committed tells whether the block of the held root is in use, and as a metadata snapshot: of one that was never committed it
+// is free, until a pool that is active uses it for something else.
+func (d *Device) committed(s Superblock) (bool, error) {
+	references, err := d.references(s, s.HeldRoot)
+	if references == 0 || err != nil {
+		return false, err
+	}
+	_, err = d.ReadSuperblock(s.HeldRoot)
+	if errors.Is(err, ErrDamaged) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // SettleHeldRoot puts the held root of metadata right that no pool has active, durably, where a power cut has left it wrong,
@@ -79,11 +93,10 @@ func SettleHeldRoot(ctx context.Context, path string) (old, settled uint64, err 
 // settledHeldRoot is what the superblock's held root has to be.
 func (d *Device) settledHeldRoot(ctx context.Context, s Superblock) (uint64, error) {
 	if s.HeldRoot != 0 {
-		references, err := d.references(s, s.HeldRoot)
-		if references == 0 {
+		if committed, err := d.committed(s); !committed || err != nil {
 			return 0, err
 		}
-		return s.HeldRoot, err
+		return s.HeldRoot, nil
 	}
 	// Only a metadata snapshot refers to the same root as the superblock.
 	references, err := d.references(s, s.DetailsRoot)

@@ -39,6 +39,7 @@ func TestSettledHeldRoot(t *testing.T) {
 		"none":                               {0, 2, once(2), 0},
 		"committed":                          {3, 2, once(3) | twice(2), 3},
 		"never committed":                    {3, 2, once(2), 0},
+		"never committed, its block is used": {2, 1, once(1) | once(2), 0},
 		"release cut":                        {0, 2, once(3) | twice(2), 3},
 		"release cut, its block not counted": {0, 2, twice(2), 0},
 	} {

@@ -48,6 +48,9 @@ func (m *maintenance) examineActive(ctx context.Context, pool devicemapper.Devic
 	if err != nil {
 		return f, err
 	}
+	if err := refuseTornSnapshot(metadata.Path()); err != nil {
+		return f, err
+	}
 	// One that was left is its process's that died.
 	if err := dm.ReleaseMetadataSnapshot(ctx, pool); err != nil && !errors.Is(err, devicemapper.ErrNoMetadataSnapshot) {
 		return f, fmt.Errorf("release a metadata snapshot that was left: %w", err)

@@ -62,7 +62,7 @@ func (p *Pool) reserveMetadata(ctx context.Context) error {
 	p.reload.RLock()
 	defer p.reload.RUnlock()
 	if p.metadataLeft {
-		if err := p.refuseTornSnapshot(); err != nil {
+		if err := refuseTornSnapshot(p.metadataPath); err != nil {
 			return err
 		}
 	}

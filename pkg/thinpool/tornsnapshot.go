@@ -37,9 +37,9 @@ func (p *Pool) settleTornSnapshot(ctx context.Context) error {
 	return nil
 }
 
-// refuseTornSnapshot is an error where the metadata snapshot that is held must not be released.
-func (p *Pool) refuseTornSnapshot() error {
-	committed, err := thinmetadata.HeldRootCommitted(p.metadataPath)
+// refuseTornSnapshot is an error where the metadata snapshot that a pool's metadata names must not be released.
+func refuseTornSnapshot(metadataPath string) error {
+	committed, err := thinmetadata.HeldRootCommitted(metadataPath)
 	if errors.Is(err, thinmetadata.ErrDamaged) {
 		err = fmt.Errorf("%w: %w", ErrPoolDamaged, err)
 	}
