@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -26,14 +27,9 @@ func newPoolInfoCommand() *cobra.Command {
 			if err := question.validate(); err != nil {
 				return err
 			}
-			pools, err := question.client().Pools(command.Context())
+			pools, err := question.pools(command.Context(), arguments)
 			if err != nil {
 				return err
-			}
-			if len(arguments) == 1 {
-				if pools, err = only(pools, arguments[0]); err != nil {
-					return err
-				}
 			}
 			return question.print(command.OutOrStdout(), pools, func(w io.Writer) error { return admin.WritePools(w, pools) })
 		},
@@ -42,13 +38,27 @@ func newPoolInfoCommand() *cobra.Command {
 	return command
 }
 
-func only(pools []admin.PoolInfo, name string) ([]admin.PoolInfo, error) {
+// pools asks for all pools of the node, or for the one that is named.
+func (q *question) pools(ctx context.Context, names []string) ([]admin.PoolInfo, error) {
+	if len(names) == 0 {
+		return q.client().Pools(ctx)
+	}
+	pool, err := q.pool(ctx, names[0])
+	return []admin.PoolInfo{pool}, err
+}
+
+// pool asks for a pool by its name. Where there is none it says which there are.
+func (q *question) pool(ctx context.Context, name string) (admin.PoolInfo, error) {
+	pools, err := q.client().Pools(ctx)
+	if err != nil {
+		return admin.PoolInfo{}, err
+	}
 	names := make([]string, 0, len(pools))
 	for _, pool := range pools {
 		if pool.Name == name {
-			return []admin.PoolInfo{pool}, nil
+			return pool, nil
 		}
 		names = append(names, pool.Name)
 	}
-	return nil, fmt.Errorf("no pool %q on this node: there are [%s]", name, strings.Join(names, " "))
+	return admin.PoolInfo{}, fmt.Errorf("no pool %q on this node: there are [%s]", name, strings.Join(names, " "))
 }

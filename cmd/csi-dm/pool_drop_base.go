@@ -33,27 +33,24 @@ func newPoolDropBaseCommand() *cobra.Command {
 			if err := agreement.possible(command.InOrStdin()); err != nil {
 				return err
 			}
-			pools, err := question.client().Pools(command.Context())
+			pool, err := question.pool(command.Context(), arguments[0])
 			if err != nil {
 				return err
 			}
-			if pools, err = only(pools, arguments[0]); err != nil {
-				return err
-			}
-			base, err := baseOn(pools[0], uint32(thin))
+			base, err := baseOn(pool, uint32(thin))
 			if err != nil {
 				return err
 			}
 			what := fmt.Sprintf("Base %d of pool %q will be deleted. The next volume of its kind (%s) waits for mkfs.\nVolumes that came from it keep what they have, and whatever was wrong with the base.",
-				base.ThinID, pools[0].Name, kindOf(base))
+				base.ThinID, pool.Name, kindOf(base))
 			if err := agreement.ask(command.InOrStdin(), command.ErrOrStderr(), what); err != nil {
 				return err
 			}
-			if err := question.client().DropBase(command.Context(), pools[0].Name, base.ThinID); err != nil {
+			if err := question.client().DropBase(command.Context(), pool.Name, base.ThinID); err != nil {
 				return err
 			}
 			return question.print(command.OutOrStdout(), base, func(w io.Writer) error {
-				_, err := fmt.Fprintf(w, "Deleted base %d (%s) of pool %q.\n", base.ThinID, kindOf(base), pools[0].Name)
+				_, err := fmt.Fprintf(w, "Deleted base %d (%s) of pool %q.\n", base.ThinID, kindOf(base), pool.Name)
 				return err
 			})
 		},

@@ -25,15 +25,12 @@ func newPoolGrowCommand() *cobra.Command {
 			if err := agreement.possible(command.InOrStdin()); err != nil {
 				return err
 			}
-			pools, err := question.client().Pools(command.Context())
+			pool, err := question.pool(command.Context(), arguments[0])
 			if err != nil {
 				return err
 			}
-			if pools, err = only(pools, arguments[0]); err != nil {
-				return err
-			}
 			what := fmt.Sprintf("Pool %q has %s for data and %s for metadata. Its devices (%v) will be looked at once more, and what they have grown by\nwill be used. A pool cannot be made smaller again.",
-				pools[0].Name, admin.Size(pools[0].Data.Total), admin.Size(pools[0].Metadata.Total), pools[0].DataFiles)
+				pool.Name, admin.Size(pool.Data.Total), admin.Size(pool.Metadata.Total), pool.DataFiles)
 			if err := agreement.ask(command.InOrStdin(), command.ErrOrStderr(), what); err != nil {
 				return err
 			}
