@@ -4,4 +4,5 @@
 //   - links_test.go: every relative link, and its anchor, leads somewhere
 //   - names_test.go: every test, make target, package, value of the chart and document that is named exists
 //   - complete_test.go: every field, parameter, flag, option and reason is described
+//   - features_test.go: every row of docs/features.md names its tests, where they are and the command that runs them
 package docs
