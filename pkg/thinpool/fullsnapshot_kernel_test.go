@@ -109,18 +109,17 @@ func (s *snapshotRace) files() map[string][]byte {
 	s.t.Helper()
 	s.makeRoom()
 	files := map[string][]byte{"synced": s.content("synced", 256<<10), "buffered": s.content("buffered", int(s.random.Int64N(3*mib))+64<<10)}
-	if err := s.write("synced", files["synced"], true); err != nil {
+	err := s.writeAll(files)
+	if err != nil {
 		// An earlier round's failure is told now. The owner mounts anew, as a pod that is started again.
 		s.unmount()
 		if err := filesystem.CheckExt4(testContext(s.t), s.source); err != nil {
 			s.t.Fatal(err)
 		}
 		s.mount()
-		if err := s.write("synced", files["synced"], true); err != nil {
-			s.t.Fatalf("round %d: %v", s.round, err)
-		}
+		err = s.writeAll(files)
 	}
-	if err := s.write("buffered", files["buffered"], false); err != nil {
+	if err != nil {
 		s.t.Fatalf("round %d: %v", s.round, err)
 	}
 	return files
@@ -225,6 +224,14 @@ func (s *snapshotRace) look(name string, want map[string][]byte) {
 	if err := s.pool.DeleteVolume(testContext(s.t), name); err != nil {
 		s.t.Error(err)
 	}
+}
+
+// writeAll writes a round's files, in the order in which a snapshot must hold them.
+func (s *snapshotRace) writeAll(files map[string][]byte) error {
+	if err := s.write("synced", files["synced"], true); err != nil {
+		return err
+	}
+	return s.write("buffered", files["buffered"], false)
 }
 
 func (s *snapshotRace) write(name string, content []byte, sync bool) error {
