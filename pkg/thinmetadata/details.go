@@ -24,22 +24,33 @@ type Details struct {
 // Details lists the thin devices of the superblock's details tree, in the order of their ids.
 func (d *Device) Details(ctx context.Context, s Superblock) ([]Details, error) {
 	var found []Details
-	err := d.walkTree(ctx, s.DetailsRoot, detailsSize, func(leaf node) error {
+	err := d.EachDetails(ctx, s, func(details Details) error {
+		found = append(found, details)
+		return nil
+	})
+	return found, err
+}
+
+// EachDetails visits the thin devices of the superblock's details tree, in the order of their ids. An error of visit ends it.
+func (d *Device) EachDetails(ctx context.Context, s Superblock, visit func(Details) error) error {
+	return d.walkTree(ctx, s.DetailsRoot, detailsSize, func(leaf node) error {
 		for i := range leaf.entries {
 			id, err := thinID(leaf.key(i))
 			if err != nil {
 				return err
 			}
 			value := leaf.value(i)
-			found = append(found, Details{
+			err = visit(Details{
 				ThinID:       id,
 				MappedBlocks: binary.LittleEndian.Uint64(value), TransactionID: binary.LittleEndian.Uint64(value[8:]),
 				CreationTime: binary.LittleEndian.Uint32(value[16:]), SnapshotTime: binary.LittleEndian.Uint32(value[20:]),
 			})
+			if err != nil {
+				return err
+			}
 		}
 		return nil
 	})
-	return found, err
 }
 
 func thinID(key uint64) (uint32, error) {

@@ -15,7 +15,7 @@ import (
 // used for a moment goes, as does what is deleted, at the latest when whoever has it open closes it.
 func (p *Pool) adoptThins(ctx context.Context) error {
 	active, err := p.stack.activeThins(ctx)
-	if err != nil {
+	if err != nil || len(active) == 0 {
 		return err
 	}
 	records := make(map[uint32]volumeRecord, len(p.volumes))

@@ -145,7 +145,7 @@ func (c *registryContents) compare(details []thinmetadata.Details) (lost []LostV
 		known[r.thinID()] = true
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.volumes)) {
-		r := c.volumes[name]
+		r := c.volumes[name].record
 		if !thins[r.ThinID] && !known[r.ThinID] {
 			lost = append(lost, LostVolume{Name: name, ThinID: r.ThinID, Size: r.Size})
 		}

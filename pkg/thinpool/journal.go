@@ -28,6 +28,7 @@ const (
 	journalHeader  = 24
 	journalMagic   = "CSIDMJ\x01\n"
 	journalPayload = journalSize/4 - journalHeader // bytes at most
+	journalChunk   = 16 * journalSlot              // that is read at once, to look for records
 
 	// foldSlots and foldWrites are how much the journal holds before it is folded; one transaction folds foldWrites at most.
 	foldSlots  = journalSlots / 2
@@ -86,15 +87,25 @@ func (j *journal) folded() { j.used = 0 }
 // readJournal gives the writes of all records behind the one with the sequence that was folded last, in their order, and
 // the last one's sequence.
 func readJournal(storage io.ReaderAt, folded uint64) (writes []write, last uint64, err error) {
-	ring := make([]byte, journalSize)
-	if _, err := storage.ReadAt(ring, 0); err != nil {
-		return nil, 0, fmt.Errorf("journal: %w", err)
-	}
 	records := map[uint64][]write{}
-	for slot := range journalSlots {
-		// Behind a record's first slot nothing looks like a record, unless it is one that was written over it later.
-		if sequence, record, ok := parseRecord(ring[slot*journalSlot:]); ok {
-			records[sequence] = record
+	chunk := make([]byte, journalChunk)
+	for begin := int64(0); begin < journalSize; begin += journalChunk {
+		if _, err := storage.ReadAt(chunk, begin); err != nil {
+			return nil, 0, fmt.Errorf("journal: %w", err)
+		}
+		for at := int64(0); at < journalChunk; at += journalSlot {
+			// Behind a record's first slot nothing looks like a record, unless it is one that was written over it later.
+			length, sequence, ok := parseHeader(chunk[at:])
+			if !ok || sequence <= folded || length > journalSize-begin-at {
+				continue
+			}
+			raw := make([]byte, length)
+			if _, err := storage.ReadAt(raw, begin+at); err != nil {
+				return nil, 0, fmt.Errorf("journal: %w", err)
+			}
+			if sequence, record, ok := parseRecord(raw); ok {
+				records[sequence] = record
+			}
 		}
 	}
 	for last = folded; ; last++ {
@@ -123,19 +134,24 @@ func appendRecord(buffer []byte, sequence uint64, writes []write) []byte {
 
 // parseRecord reads the record that begins with raw, if one does.
 func parseRecord(raw []byte) (sequence uint64, writes []write, ok bool) {
-	if len(raw) < journalHeader || string(raw[:8]) != journalMagic {
+	end, sequence, ok := parseHeader(raw)
+	if !ok || end > int64(len(raw)) {
 		return 0, nil, false
 	}
-	length := int64(binary.LittleEndian.Uint32(raw[12:]))
-	if length > int64(len(raw)-journalHeader) {
-		return 0, nil, false
-	}
-	end := journalHeader + int(length)
 	if crc32.Checksum(raw[12:end], castagnoli) != binary.LittleEndian.Uint32(raw[8:]) {
 		return 0, nil, false
 	}
 	writes, ok = parseWrites(raw[journalHeader:end])
-	return binary.LittleEndian.Uint64(raw[16:]), writes, ok
+	return sequence, writes, ok
+}
+
+// parseHeader reads how long a record is, its header included, and its sequence, if raw begins like one. Nothing of it is
+// checked yet.
+func parseHeader(raw []byte) (length int64, sequence uint64, ok bool) {
+	if len(raw) < journalHeader || string(raw[:8]) != journalMagic {
+		return 0, 0, false
+	}
+	return journalHeader + int64(binary.LittleEndian.Uint32(raw[12:])), binary.LittleEndian.Uint64(raw[16:]), true
 }
 
 // appendWrites encodes writes: for each the bucket, the key, and a byte that is 0 for a removal or 1, followed by the value.

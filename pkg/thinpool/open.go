@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"k8s.io/klog/v2"
 
@@ -191,33 +193,21 @@ func (p *Pool) checkSuperblock() (thinmetadata.Superblock, error) {
 	return superblock, nil
 }
 
-// load takes over what the registry holds.
+// load takes over what the registry holds. Nobody else may use the contents afterwards.
 func (p *Pool) load(c *registryContents) error {
 	if err := p.identify(c.pool); err != nil {
 		return err
 	}
 	p.nextThinID = c.nextThinID
 	p.deferred = map[uint32]struct{}{}
-	p.volumes, p.bases, p.deletions = make(map[string]*volume, len(c.volumes)), map[baseKey]*base{}, map[uint32]*deletion{}
-	owner := make(map[uint32]string, len(c.volumes)+len(c.bases)) // a volume's name; empty for a base
-	own := func(thin uint32, name string) error {
-		if other, taken := owner[thin]; taken {
-			return fmt.Errorf("%w: the registry gives thin id %d to two: %s and %s", ErrPoolDamaged, thin, describeOwner(other), describeOwner(name))
-		}
-		owner[thin] = name
-		return nil
+	p.volumes, p.bases, p.deletions = c.volumes, map[baseKey]*base{}, map[uint32]*deletion{}
+	if err := c.checkOwners(); err != nil {
+		return err
 	}
-	for name, r := range c.volumes {
-		if err := own(r.ThinID, name); err != nil {
-			return err
-		}
-		p.volumes[name] = &volume{record: r, state: volumeReady}
-		p.promised += r.Size
+	for _, v := range c.volumes {
+		p.promised += v.record.Size
 	}
 	for _, r := range c.bases {
-		if err := own(r.ThinID, ""); err != nil {
-			return err
-		}
 		p.bases[keyOf(r.Format, r.Size)] = readyBase(r)
 		p.baseBytes += r.MappedBytes
 	}
@@ -230,10 +220,39 @@ func (p *Pool) load(c *registryContents) error {
 	return nil
 }
 
-// describeOwner says whom a thin device belongs to: a volume of that name, or a base.
-func describeOwner(volume string) string {
-	if volume == "" {
-		return "a base"
+// checkOwners refuses a registry that gives one thin id to two.
+func (c *registryContents) checkOwners() error {
+	taken := make(map[uint32]struct{}, len(c.volumes)+len(c.bases))
+	twice := func(thin uint32) bool {
+		before := len(taken)
+		taken[thin] = struct{}{}
+		return len(taken) == before
 	}
-	return "volume " + volume
+	for _, v := range c.volumes {
+		if twice(v.record.ThinID) {
+			return c.ownedTwice(v.record.ThinID)
+		}
+	}
+	for _, r := range c.bases {
+		if twice(r.ThinID) {
+			return c.ownedTwice(r.ThinID)
+		}
+	}
+	return nil
+}
+
+func (c *registryContents) ownedTwice(thin uint32) error {
+	var owners []string
+	for name, v := range c.volumes {
+		if v.record.ThinID == thin {
+			owners = append(owners, "volume "+name)
+		}
+	}
+	slices.Sort(owners)
+	for _, r := range c.bases {
+		if r.ThinID == thin {
+			owners = append(owners, "a base")
+		}
+	}
+	return fmt.Errorf("%w: the registry gives thin id %d to two: %s", ErrPoolDamaged, thin, strings.Join(owners, " and "))
 }

@@ -3,7 +3,6 @@ package thinpool
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 
 	"k8s.io/klog/v2"
@@ -79,26 +78,24 @@ func (p *Pool) intents() int {
 
 // thinIDs reads the ids of all thin devices from the pool's metadata.
 func (p *Pool) thinIDs(ctx context.Context) (map[uint32]bool, error) {
-	var details []thinmetadata.Details
+	ids := make(map[uint32]bool, len(p.volumes)+len(p.bases)+len(p.deletions))
 	p.metadataLeft = true // by an earlier process, if it is held
-	err := p.withMetadata(ctx, func(held heldMetadata) (err error) {
+	err := p.withMetadata(ctx, func(held heldMetadata) error {
 		reached(failRecoverHeld)
 		p.snapshots.Store(max(p.snapshots.Load(), int64(held.superblock.Time)))
-		details, err = held.Details(ctx, held.superblock)
-		return err
+		return held.EachDetails(ctx, held.superblock, func(d thinmetadata.Details) error {
+			if p.handed != nil && d.ThinID == registryThinID {
+				return nil
+			}
+			ids[d.ThinID] = true
+			if pending := p.deletions[d.ThinID]; pending != nil {
+				pending.mapped = int64(d.MappedBlocks) * p.label.BlockSectors.Bytes()
+			}
+			return nil
+		})
 	})
 	if err != nil {
 		return nil, err
-	}
-	ids := make(map[uint32]bool, len(details))
-	for _, d := range details {
-		if p.handed != nil && d.ThinID == registryThinID {
-			continue
-		}
-		ids[d.ThinID] = true
-		if pending := p.deletions[d.ThinID]; pending != nil {
-			pending.mapped = int64(d.MappedBlocks) * p.label.BlockSectors.Bytes()
-		}
 	}
 	return ids, nil
 }
@@ -112,15 +109,15 @@ func (p *Pool) finishIntents(ctx context.Context, thins map[uint32]bool) {
 		}
 	}
 	reached(failRecoverDeletions)
-	for _, name := range slices.Sorted(maps.Keys(p.volumes)) {
+	for _, name := range p.creating() {
 		v := p.volumes[name]
 		switch {
-		case v.state == volumeCreating && thins[v.record.ThinID]:
+		case thins[v.record.ThinID]:
 			// It may have been acknowledged: that needs the intent and the kernel's commit, no more.
 			p.registry.committer.ride(write{bucketVolumes, []byte(name), encodeRecord(v.record)}, write{bucketIntents, intentKey(v.intent), nil})
 			v.state, v.intent = volumeReady, 0
 			logger.Info("Finished the creation of a volume", "pool", p.label.PoolName, "volume", name, "thinID", v.record.ThinID)
-		case v.state == volumeCreating:
+		default:
 			p.registry.committer.ride(write{bucketIntents, intentKey(v.intent), nil})
 			p.forget(name, v)
 			logger.Info("Undid the creation of a volume", "pool", p.label.PoolName, "volume", name, "thinID", v.record.ThinID)
@@ -128,24 +125,41 @@ func (p *Pool) finishIntents(ctx context.Context, thins map[uint32]bool) {
 	}
 }
 
+// creating lists the volumes that have an intent and no record yet, by name.
+func (p *Pool) creating() []string {
+	var names []string
+	for name, v := range p.volumes {
+		if v.state == volumeCreating {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
 // compareThins compares the pool's thin ids with the registry, which must agree now. What does not is said and left alone:
-// it was not this package that made it so.
+// it was not this package that made it so. It leaves in thins what the registry does not know.
 func (p *Pool) compareThins(ctx context.Context, thins map[uint32]bool) {
 	logger := klog.FromContext(ctx)
-	known := make(map[uint32]bool, len(p.volumes)+len(p.bases)+len(p.deletions))
+	for thin := range thins {
+		p.nextThinID = max(p.nextThinID, thin+1)
+	}
+	take := func(thin uint32) (there bool) {
+		there = thins[thin]
+		delete(thins, thin)
+		return there
+	}
 	for thin := range p.deletions {
-		known[thin] = true
+		take(thin)
 	}
 	for name, v := range p.volumes {
-		known[v.record.ThinID] = true
-		if v.state == volumeReady && !thins[v.record.ThinID] {
+		if there := take(v.record.ThinID); v.state == volumeReady && !there {
 			v.state = volumeLost
 			logger.Error(nil, "The pool does not hold a volume's thin device", "pool", p.label.PoolName, "volume", name, "thinID", v.record.ThinID)
 		}
 	}
 	for key, b := range p.bases {
-		known[b.record.ThinID] = true
-		if !thins[b.record.ThinID] {
+		if !take(b.record.ThinID) {
 			// Its volumes are whole without it; the next one of its kind gets a new base.
 			logger.Error(nil, "The pool does not hold a base's thin device", "pool", p.label.PoolName, "thinID", b.record.ThinID)
 			p.registry.committer.ride(write{bucketBases, thinIDKey(b.record.ThinID), nil})
@@ -154,10 +168,7 @@ func (p *Pool) compareThins(ctx context.Context, thins map[uint32]bool) {
 		}
 	}
 	for thin := range thins {
-		p.nextThinID = max(p.nextThinID, thin+1)
-		if !known[thin] {
-			p.unknown++
-			logger.Error(nil, "The pool holds a thin device that the registry does not know", "pool", p.label.PoolName, "thinID", thin)
-		}
+		p.unknown++
+		logger.Error(nil, "The pool holds a thin device that the registry does not know", "pool", p.label.PoolName, "thinID", thin)
 	}
 }

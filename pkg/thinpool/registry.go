@@ -36,7 +36,7 @@ type registry struct {
 type registryContents struct {
 	pool       poolRecord
 	nextThinID uint32
-	volumes    map[string]volumeRecord
+	volumes    map[string]*volume // ready, and nobody else's
 	bases      []baseRecord
 	intents    map[uint64]intentRecord
 	inUse      int64  // pages of the file
@@ -219,7 +219,7 @@ func readContents(tx *bbolt.Tx) (*registryContents, error) {
 			return nil, fmt.Errorf("%w: no bucket %q", errRecordDamaged, name)
 		}
 	}
-	c := &registryContents{volumes: map[string]volumeRecord{}, intents: map[uint64]intentRecord{}, inUse: tx.Size() / registryPageSize}
+	c := &registryContents{volumes: map[string]*volume{}, intents: map[uint64]intentRecord{}, inUse: tx.Size() / registryPageSize}
 	pool := tx.Bucket([]byte(bucketPool))
 	var err error
 	if c.pool, err = decodePoolRecord(pool.Get([]byte(keyPoolRecord))); err != nil {
@@ -241,7 +241,7 @@ func readContents(tx *bbolt.Tx) (*registryContents, error) {
 			if err != nil || !volumeNamePattern.Match(key) {
 				return errors.Join(fmt.Errorf("volume %q: %w", key, errRecordDamaged), err)
 			}
-			c.volumes[string(key)] = r
+			c.volumes[string(key)] = &volume{record: r, state: volumeReady}
 			used(r.ThinID)
 			return nil
 		}),

@@ -144,9 +144,10 @@ func (c *registryContents) damaged(before, after []thinmetadata.Details, block i
 	}
 	var list []DamagedVolume
 	for name, v := range c.volumes {
-		mapped, there := now[v.ThinID]
-		if was := then[v.ThinID]; there && mapped < was {
-			list = append(list, DamagedVolume{Name: name, ThinID: v.ThinID, MappedBefore: int64(was) * block, MappedAfter: int64(mapped) * block})
+		thin := v.record.ThinID
+		mapped, there := now[thin]
+		if was := then[thin]; there && mapped < was {
+			list = append(list, DamagedVolume{Name: name, ThinID: thin, MappedBefore: int64(was) * block, MappedAfter: int64(mapped) * block})
 		}
 	}
 	slices.SortFunc(list, func(a, b DamagedVolume) int { return strings.Compare(a.Name, b.Name) })

@@ -69,7 +69,7 @@ func (m *maintenance) findRoots(ctx context.Context, path string, found findings
 	expected := map[uint32]bool{}
 	if found.registry != nil {
 		for _, v := range found.registry.volumes {
-			expected[v.ThinID] = true
+			expected[v.record.ThinID] = true
 		}
 		for _, b := range found.registry.bases {
 			expected[b.ThinID] = true
