@@ -104,7 +104,7 @@ func (o *overhead) end(t *testing.T) {
 	usage, err := o.pool.Usage(o.r.ctx)
 	must(t, err)
 	waited := time.Since(o.began).Round(time.Second)
-	table := newTable("file system", "begun as", "exclusive MiB", "shared with its base MiB", "mounted for", "remounts")
+	table := newTable("file system", "begun as", "exclusive MiB", "of it in the log", "shared with its base MiB", "mounted for", "remounts")
 	for _, name := range o.names {
 		v, u := o.of[name], usage.Volumes[name]
 		if u.Mapped == 0 {
@@ -114,12 +114,23 @@ func (o *overhead) end(t *testing.T) {
 		if v.grown {
 			from, bound = fmt.Sprintf("one of %.1f GiB, grown %d ×", float64(overheadSize)/growth/(1<<30), growth), 16
 		}
-		exclusive := float64(u.Exclusive) / (1 << 20)
-		table.row(string(v.fsType), from, fmt.Sprintf("%.2f", exclusive), fmt.Sprintf("%.2f", float64(u.Shared)/(1<<20)), waited.String(), strconv.Itoa(1))
+		exclusive, inLog := float64(u.Exclusive)/(1<<20), ""
+		if v.fsType == filesystem.XFS && !v.grown {
+			inLog = fmt.Sprintf("%.2f", float64(o.writtenIn(t, name, xfsLog(t, o.device(t, name))))/(1<<20))
+		}
+		table.row(string(v.fsType), from, fmt.Sprintf("%.2f", exclusive), inLog, fmt.Sprintf("%.2f", float64(u.Shared)/(1<<20)), waited.String(), strconv.Itoa(1))
 		r := o.r
 		r.verdicts.atMost(fmt.Sprintf("exclusive pool space of a 100 GiB %s from %s, %s after mounting and one remount", v.fsType, from, waited), exclusive, bound, " MiB")
 	}
 	o.r.print("What a volume of 100 GiB takes of its pool that nobody has written to:\n\n%s", table)
+}
+
+// device is the block device of a volume that is active.
+func (o *overhead) device(t *testing.T, name string) string {
+	t.Helper()
+	path, err := o.pool.Activate(o.r.ctx, name)
+	must(t, err)
+	return path
 }
 
 // fillDevice writes the first size bytes of a device and flushes them.
