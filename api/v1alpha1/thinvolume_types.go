@@ -39,7 +39,10 @@ type ThinVolume struct {
 // +kubebuilder:validation:XValidation:rule="self.nodeName == oldSelf.nodeName && self.poolName == oldSelf.poolName",message="nodeName and poolName are immutable: a volume lives in the pool where it was made"
 // +kubebuilder:validation:XValidation:rule="quantity(string(self.capacity)).compareTo(quantity(string(oldSelf.capacity))) >= 0",message="capacity cannot shrink"
 // +kubebuilder:validation:XValidation:rule="quantity(string(self.capacity)).isGreaterThan(quantity('0'))",message="capacity must be greater than 0"
-// +kubebuilder:validation:XValidation:rule="self.fsType == oldSelf.fsType && has(self.mkfsOptions) == has(oldSelf.mkfsOptions) && (!has(self.mkfsOptions) || self.mkfsOptions == oldSelf.mkfsOptions)",message="fsType and mkfsOptions are immutable: a volume is formatted once, when it is made"
+// +kubebuilder:validation:XValidation:rule="self.volumeMode == oldSelf.volumeMode",message="volumeMode is immutable"
+// +kubebuilder:validation:XValidation:rule="(self.volumeMode == 'Block') != has(self.fsType)",message="fsType is required with volumeMode Filesystem and must be absent with Block"
+// +kubebuilder:validation:XValidation:rule="self.volumeMode != 'Block' || !has(self.mkfsOptions)",message="mkfsOptions must be absent with volumeMode Block"
+// +kubebuilder:validation:XValidation:rule="has(self.fsType) == has(oldSelf.fsType) && (!has(self.fsType) || self.fsType == oldSelf.fsType) && has(self.mkfsOptions) == has(oldSelf.mkfsOptions) && (!has(self.mkfsOptions) || self.mkfsOptions == oldSelf.mkfsOptions)",message="fsType and mkfsOptions are immutable: a volume is formatted once, when it is made"
 type ThinVolumeSpec struct {
 	// Node whose pool holds the volume.
 	// +kubebuilder:validation:MinLength=1
@@ -54,9 +57,15 @@ type ThinVolumeSpec struct {
 	// Size of the volume.
 	Capacity resource.Quantity `json:"capacity"`
 
-	// File system on the volume.
+	// Whether pods get a mounted file system or the device itself.
+	// +kubebuilder:default=Filesystem
+	// +optional
+	VolumeMode VolumeMode `json:"volumeMode,omitempty"`
+
+	// File system on the volume; none on one of volumeMode Block.
 	// +kubebuilder:validation:Enum=ext4;xfs
-	FSType string `json:"fsType"`
+	// +optional
+	FSType string `json:"fsType,omitempty"`
 
 	// Extra arguments of mkfs, already checked against the allow-list.
 	// +kubebuilder:validation:MaxItems=32
@@ -69,6 +78,20 @@ type ThinVolumeSpec struct {
 	// +optional
 	Claim *ClaimReference `json:"claim,omitempty"`
 }
+
+// VolumeMode says what pods get of a volume.
+//
+// +kubebuilder:validation:Enum=Filesystem;Block
+type VolumeMode string
+
+// The modes of a volume, named as those of a claim.
+const (
+	VolumeModeFilesystem VolumeMode = "Filesystem"
+	VolumeModeBlock      VolumeMode = "Block"
+)
+
+// IsBlock tells whether pods get the device itself.
+func (s *ThinVolumeSpec) IsBlock() bool { return s.VolumeMode == VolumeModeBlock }
 
 // ClaimReference names a PersistentVolumeClaim.
 type ClaimReference struct {

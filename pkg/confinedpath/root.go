@@ -75,26 +75,14 @@ func (r *Root) MakeDirectory(path string, mode os.FileMode) (*os.File, error) {
 	return r.Open(path)
 }
 
-// RemoveDirectory removes an empty directory. One that does not exist is success; a file or a symbolic link in its place
-// is an error, and is left alone.
-func (r *Root) RemoveDirectory(path string) error {
-	parent, name, err := r.OpenParent(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer func() { _ = parent.Close() }()
-	if err := unix.Unlinkat(int(parent.Fd()), name, unix.AT_REMOVEDIR); err != nil && !errors.Is(err, unix.ENOENT) {
-		return &Error{Path: path, Err: fmt.Errorf("remove directory: %w", err)}
-	}
-	return nil
+func (r *Root) open(path, below string) (*os.File, error) {
+	return r.openAny(path, below, unix.O_DIRECTORY)
 }
 
-func (r *Root) open(path, below string) (*os.File, error) {
+// openAny opens what is there as a place, with flags of open(2) besides.
+func (r *Root) openAny(path, below string, flags uint64) (*os.File, error) {
 	fd, err := unix.Openat2(int(r.file.Fd()), below, &unix.OpenHow{
-		Flags:   unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC,
+		Flags:   unix.O_PATH | unix.O_CLOEXEC | flags,
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
 	})
 	switch {

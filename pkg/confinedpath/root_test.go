@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func newRoot(t *testing.T) (*Root, string) {
@@ -42,11 +44,13 @@ func TestPathsAsText(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for call, err := range map[string]error{
-				"Check":           root.Check(path),
-				"Open":            second(root.Open(path)),
-				"OpenParent":      third(root.OpenParent(path)),
-				"MakeDirectory":   second(root.MakeDirectory(path, 0o700)),
-				"RemoveDirectory": root.RemoveDirectory(path),
+				"Check":         root.Check(path),
+				"Open":          second(root.Open(path)),
+				"OpenParent":    third(root.OpenParent(path)),
+				"MakeDirectory": second(root.MakeDirectory(path, 0o700)),
+				"OpenFile":      second(root.OpenFile(path)),
+				"MakeFile":      second(root.MakeFile(path, 0o700)),
+				"Remove":        root.Remove(path),
 			} {
 				if !errors.Is(err, ErrNotAllowed) || len(err.Error()) > 1024 {
 					t.Errorf("%s: %v", call, err)
@@ -76,18 +80,21 @@ func TestSymbolicLinksInTheWay(t *testing.T) {
 		t.Run(link, func(t *testing.T) {
 			last := filepath.Join(directory, "pods", link)
 			for call, err := range map[string]error{
-				"Open":                  second(root.Open(last)),
-				"Open below":            second(root.Open(last + "/inner")),
-				"OpenParent below":      third(root.OpenParent(last + "/inner")),
-				"MakeDirectory":         second(root.MakeDirectory(last, 0o700)),
-				"MakeDirectory below":   second(root.MakeDirectory(last+"/made", 0o700)),
-				"RemoveDirectory below": root.RemoveDirectory(last + "/inner"),
+				"Open":                second(root.Open(last)),
+				"Open below":          second(root.Open(last + "/inner")),
+				"OpenParent below":    third(root.OpenParent(last + "/inner")),
+				"MakeDirectory":       second(root.MakeDirectory(last, 0o700)),
+				"MakeDirectory below": second(root.MakeDirectory(last+"/made", 0o700)),
+				"OpenFile":            second(root.OpenFile(last)),
+				"MakeFile":            second(root.MakeFile(last, 0o600)),
+				"MakeFile below":      second(root.MakeFile(last+"/made", 0o600)),
+				"Remove below":        root.Remove(last + "/inner"),
 			} {
 				if !errors.Is(err, ErrNotAllowed) {
 					t.Errorf("%s: %v", call, err)
 				}
 			}
-			if err := root.RemoveDirectory(last); err == nil {
+			if err := root.Remove(last); err == nil {
 				t.Error("the link was removed")
 			}
 		})
@@ -152,11 +159,11 @@ func TestDirectories(t *testing.T) {
 		t.Errorf("MakeDirectory made what is above: %v", err)
 	}
 	for range 2 {
-		if err := root.RemoveDirectory(path); err != nil {
+		if err := root.Remove(path); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := root.RemoveDirectory(filepath.Join(directory, "pods")); err == nil {
+	if err := root.Remove(filepath.Join(directory, "pods")); err == nil {
 		t.Error("a directory with content was removed")
 	}
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
@@ -165,8 +172,51 @@ func TestDirectories(t *testing.T) {
 	if _, err := root.MakeDirectory(path, 0o750); err == nil {
 		t.Error("a file passed for a directory")
 	}
-	if err := root.RemoveDirectory(path); err == nil {
-		t.Error("a file was removed as a directory")
+}
+
+func TestFiles(t *testing.T) {
+	root, directory := newRoot(t)
+	path := filepath.Join(directory, "pods", "one", "device")
+	if _, err := root.OpenFile(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("OpenFile of what does not exist: %v", err)
+	}
+	for range 2 {
+		if err := second(root.MakeFile(path, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() || info.Mode().Perm()&^0o600 != 0 || info.Size() != 0 {
+		t.Errorf("made: %v, %v", info, err)
+	}
+	if _, err := root.MakeFile(filepath.Join(directory, "no", "such"), 0o600); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("MakeFile made what is above: %v", err)
+	}
+	for call, err := range map[string]error{
+		"OpenFile": second(root.OpenFile(filepath.Dir(path))), "MakeFile": second(root.MakeFile(filepath.Dir(path), 0o600)),
+	} {
+		if !errors.Is(err, ErrNotAllowed) {
+			t.Errorf("%s of a directory: %v", call, err)
+		}
+	}
+	for range 2 {
+		if err := root.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(path, []byte("content"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := root.Remove(path); err == nil {
+		t.Error("a file with content was removed")
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := root.Remove(path); err == nil {
+		t.Error("a pipe was removed")
 	}
 }
 

@@ -6,8 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Bind shows the directory source at the directory target as well, both open descriptors. A read-only one is so from the
-// first moment: the attribute is set before the mount appears. Errors are a *MountError.
+// Bind shows source at target as well: two directories, or the node of a device and a file, both open descriptors. A
+// read-only one is so from the first moment: the attribute is set before the mount appears. To a device that says nothing, see
+// blockdevice.SetReadOnly. Errors are a *MountError.
 func Bind(source, target *os.File, readOnly bool) error {
 	fail := func(op string, err error) error {
 		return &MountError{Op: op, Target: target.Name(), Err: err}

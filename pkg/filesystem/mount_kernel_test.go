@@ -172,7 +172,7 @@ func openTarget(t *testing.T) (string, *os.File) {
 
 func openPlace(t *testing.T, path string) *os.File {
 	t.Helper()
-	fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

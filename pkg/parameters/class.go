@@ -41,7 +41,8 @@ var classKeys = []string{v1alpha1.ParameterPool, v1alpha1.ParameterMkfsOptions, 
 
 // Parse reads the parameters of a CreateVolume or GetCapacity request. The error is an *Error, an
 // *UnknownKeyError or a *volumeid.Error.
-// defaultType is the file system that mkfs options are for where the parameters name none.
+// defaultType is the file system that mkfs options are for where the parameters name none. It is empty for a block volume, on
+// which a class may have such options and none is looked at: whose they are csi-provisioner does not tell then.
 func Parse(parameters map[string]string, defaultType filesystem.Type) (Class, error) {
 	class := Class{Pool: PoolName(parameters)}
 	for _, key := range slices.Sorted(maps.Keys(parameters)) {
@@ -68,7 +69,7 @@ func Parse(parameters map[string]string, defaultType filesystem.Type) (Class, er
 			return Class{}, &UnknownKeyError{Key: key, Allowed: classKeys}
 		}
 	}
-	if text, ok := parameters[v1alpha1.ParameterMkfsOptions]; ok {
+	if text, ok := parameters[v1alpha1.ParameterMkfsOptions]; ok && defaultType != "" {
 		formatted := class.Format.Type
 		if formatted == "" {
 			formatted = defaultType

@@ -75,9 +75,9 @@ func (p *Pool) deferredRemovals(ctx context.Context) int {
 // abandon decides about the deletion of a volume whose device is open, err being what its removal said. A device whose file
 // system is mounted where this process sees it is in use, and the volume stays. One that only a stranger holds, such as
 // another mount namespace to which a mount has leaked, or a process that has the device open, does not keep the volume from
-// being deleted: its blocks are given back once the stranger lets go.
+// being deleted: its blocks are given back once the stranger lets go. A volume without a file system is in use where it is open.
 func (p *Pool) abandon(ctx context.Context, v *volume, err error) error {
-	if !errors.Is(err, ErrVolumeInUse) {
+	if !errors.Is(err, ErrVolumeInUse) || v.record.Format.Type == "" {
 		return err
 	}
 	device, infoErr := p.dm.Info(ctx, p.label.PoolID.thinUUID(v.record.ThinID))

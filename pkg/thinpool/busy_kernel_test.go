@@ -147,6 +147,8 @@ func TestBusyDevice(t *testing.T) {
 	if took := time.Since(began); took > 3*time.Second {
 		t.Errorf("it took %v", took)
 	}
+	// A volume without a file system has no mount that would show it in use.
+	refused(t, p.DeleteVolume(ctx, "v"), thinpool.ErrVolumeInUse)
 	if err := holder.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -6,8 +6,9 @@ import (
 )
 
 // DeleteVolume deactivates the volume, deletes its thin device and forgets its name. A volume that does not exist is
-// success; one whose file system is mounted is ErrVolumeInUse. A device that only somebody else has open, as a mount that has
-// leaked into another mount namespace does, does not keep the volume from being deleted: its blocks follow when it is closed.
+// success; one whose file system is mounted, or that has none and whose device is open, is ErrVolumeInUse. A device with a file
+// system that only somebody else has open, as a mount that has leaked into another mount namespace does, does not keep the
+// volume from being deleted: its blocks follow when it is closed.
 //
 // It returns when the deletion is durable: from then on the volume is gone for good, and its name is free. A volume of up
 // to 1,024 mapped blocks has been given back to the pool by then, unless the pool takes no messages now. The blocks of a

@@ -53,7 +53,8 @@ func TestAcceptedKinds(t *testing.T) {
 		{"ThinPool", "accepted-selector", "{nodeSelector: {matchLabels: {nowhere: x}, matchExpressions: [{key: a, operator: In, values: [b]}, {key: c, operator: Exists}]}, " + devices + "}", nil},
 		{"ThinPool", strings.Repeat("a", 40), "{" + devices + "}", nil},
 		{"NodeThinPool", "accepted.node-a", "{nodeName: node-a, poolName: accepted, " + devices + "}", map[string]any{"minFreeSpace": "10%"}},
-		{"ThinVolume", "accepted-a1b2c3d4", "{nodeName: nowhere, poolName: accepted, capacity: 10Gi, fsType: ext4}", nil},
+		{"ThinVolume", "accepted-a1b2c3d4", "{nodeName: nowhere, poolName: accepted, capacity: 10Gi, fsType: ext4}", map[string]any{"volumeMode": "Filesystem"}},
+		{"ThinVolume", "accepted-block", "{nodeName: nowhere, poolName: accepted, capacity: 10Gi, volumeMode: Block}", map[string]any{"fsType": nil}},
 		{"ThinVolume", "accepted-number", "{nodeName: nowhere, poolName: accepted, capacity: 1073741824, fsType: xfs, mkfsOptions: [-i, size=1024]}", nil},
 	} {
 		t.Run(accepted.kind+"/"+accepted.name, func(t *testing.T) {
@@ -135,6 +136,10 @@ func TestRefusedKinds(t *testing.T) {
 		{"ThinVolume", "size-0", "{nodeName: node, poolName: p, capacity: 0, fsType: ext4}", []string{"capacity must be greater than 0"}},
 		{"ThinVolume", "size-negative", "{nodeName: node, poolName: p, capacity: -1Gi, fsType: ext4}", []string{"capacity must be greater than 0"}},
 		{"ThinVolume", "fs", "{nodeName: node, poolName: p, capacity: 1Gi, fsType: btrfs}", []string{"spec.fsType", `"ext4"`, `"xfs"`}},
+		{"ThinVolume", "no-fs", "{nodeName: node, poolName: p, capacity: 1Gi}", []string{"fsType is required with volumeMode Filesystem"}},
+		{"ThinVolume", "block-fs", "{nodeName: node, poolName: p, capacity: 1Gi, volumeMode: Block, fsType: ext4}", []string{"fsType", "must be absent with Block"}},
+		{"ThinVolume", "block-mkfs", "{nodeName: node, poolName: p, capacity: 1Gi, volumeMode: Block, mkfsOptions: [-m, '1']}", []string{"mkfsOptions must be absent with volumeMode Block"}},
+		{"ThinVolume", "mode", "{nodeName: node, poolName: p, capacity: 1Gi, volumeMode: Raw}", []string{"spec.volumeMode", `"Filesystem"`, `"Block"`}},
 		{"ThinVolume", "no-node", "{poolName: p, capacity: 1Gi, fsType: ext4}", []string{"spec.nodeName", "Required value"}},
 		{"ThinVolume", strings.Repeat("v", 97), "{nodeName: node, poolName: p, capacity: 1Gi, fsType: ext4}", []string{"metadata.name", "at most 96 characters"}},
 	} {
@@ -188,6 +193,7 @@ func TestImmutableFields(t *testing.T) {
 		{"ThinVolume", "{capacity: 1Gi}", []string{"capacity cannot shrink"}},
 		{"ThinVolume", "{capacity: 3Gi}", nil},
 		{"ThinVolume", "{fsType: xfs}", []string{"fsType and mkfsOptions are immutable"}},
+		{"ThinVolume", "{volumeMode: Block, fsType: null, mkfsOptions: null}", []string{"volumeMode is immutable"}},
 		{"ThinVolume", "{mkfsOptions: null}", []string{"fsType and mkfsOptions are immutable"}},
 	} {
 		t.Run(change.kind+"/"+change.patch, func(t *testing.T) {

@@ -48,7 +48,7 @@ func TestData(t *testing.T) {
 	_, err = suite.deployment.AwaitPool(f.ctx, node)
 	f.must(err)
 	for _, w := range writers {
-		w.awaitRestart(powerless)
+		f.awaitRestart(w.pod, powerless)
 		w.check("after the power cut")
 		w.write("after-power-cut")
 		w.check("after writing once more")
@@ -90,16 +90,16 @@ func (w *writer) check(when string) {
 
 // awaitRestart waits until the pod's container runs that was started after a moment: until then the pod's status is that of
 // before.
-func (w *writer) awaitRestart(since time.Time) {
-	w.Helper()
-	w.must(w.AwaitObject(w.ctx, bootPatience, w.pod, "running since "+since.Format(time.TimeOnly), func() string {
-		for _, container := range w.pod.Status.ContainerStatuses {
+func (f *fixture) awaitRestart(pod *corev1.Pod, since time.Time) {
+	f.Helper()
+	f.must(f.AwaitObject(f.ctx, bootPatience, pod, "running since "+since.Format(time.TimeOnly), func() string {
+		for _, container := range pod.Status.ContainerStatuses {
 			// The API has whole seconds.
 			if running := container.State.Running; running != nil && running.StartedAt.After(since.Truncate(time.Second)) && container.Ready {
 				return ""
 			}
 		}
-		return fmt.Sprintf("its containers are %+v", w.pod.Status.ContainerStatuses)
+		return fmt.Sprintf("its containers are %+v", pod.Status.ContainerStatuses)
 	}))
 }
 

@@ -1,6 +1,7 @@
 package csi
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -18,35 +19,54 @@ var accessModes = map[csi.VolumeCapability_AccessMode_Mode]bool{
 	csi.VolumeCapability_AccessMode_SINGLE_NODE_MULTI_WRITER:  true,
 }
 
-// checkCapabilities tells which file system the capabilities ask for; it is empty if they leave that open.
-func checkCapabilities(capabilities []*csi.VolumeCapability) (filesystem.Type, error) {
+// content is what a volume holds, as far as the capabilities that are asked of it tell.
+type content struct {
+	// block: pods get the device itself.
+	block bool
+	// fsType is empty for a block volume, and where the capabilities leave it open.
+	fsType filesystem.Type
+}
+
+// checkCapabilities tells what the capabilities ask for.
+func checkCapabilities(capabilities []*csi.VolumeCapability) (content, error) {
 	if len(capabilities) == 0 {
-		return "", &fieldError{"volume_capabilities", "", "at least one"}
+		return content{}, &fieldError{"volume_capabilities", "", "at least one"}
 	}
-	var asked filesystem.Type
+	asked := content{block: capabilities[0].GetBlock() != nil}
 	for i, capability := range capabilities {
 		field := fmt.Sprintf("volume_capabilities[%d]", i)
-		mount := capability.GetMount()
-		if mount == nil {
-			return "", &fieldError{field + ".access_type", fmt.Sprintf("%T", capability.GetAccessType()), "mount (a PersistentVolumeClaim of volumeMode Filesystem)"}
+		switch {
+		case capability.GetMount() == nil && capability.GetBlock() == nil:
+			return content{}, &fieldError{field + ".access_type", fmt.Sprintf("%T", capability.GetAccessType()), "mount or block (a PersistentVolumeClaim of volumeMode Filesystem or Block)"}
+		case (capability.GetBlock() != nil) != asked.block:
+			return content{}, &fieldError{field + ".access_type", fmt.Sprintf("%T", capability.GetAccessType()), "one access type for all capabilities, and another asks for another: a volume is a file system or a block device"}
 		}
 		if mode := capability.GetAccessMode().GetMode(); !accessModes[mode] {
-			return "", &fieldError{field + ".access_mode", mode, "SINGLE_NODE_WRITER, SINGLE_NODE_SINGLE_WRITER, SINGLE_NODE_MULTI_WRITER or " +
+			return content{}, &fieldError{field + ".access_mode", mode, "SINGLE_NODE_WRITER, SINGLE_NODE_SINGLE_WRITER, SINGLE_NODE_MULTI_WRITER or " +
 				"SINGLE_NODE_READER_ONLY (ReadWriteOnce or ReadWriteOncePod): a volume lives on one node"}
 		}
-		if mount.GetFsType() == "" {
-			continue
-		}
-		fsType, err := filesystem.ParseType(mount.GetFsType())
+		fsType, err := typeAsked(field, capability.GetMount().GetFsType())
 		if err != nil {
-			return "", &fieldError{field + ".mount.fs_type", mount.GetFsType(), fmt.Sprintf("one of %v (parameter %s of the StorageClass)", filesystem.Types, v1alpha1.ParameterFSType)}
+			return content{}, err
 		}
-		if asked != "" && asked != fsType {
-			return "", &fieldError{field + ".mount.fs_type", fsType, fmt.Sprintf("one file system for all capabilities, and another asks for %s", asked)}
+		if fsType != "" && asked.fsType != "" && asked.fsType != fsType {
+			return content{}, &fieldError{field + ".mount.fs_type", fsType, fmt.Sprintf("one file system for all capabilities, and another asks for %s", asked.fsType)}
 		}
-		asked = fsType
+		asked.fsType = cmp.Or(asked.fsType, fsType)
 	}
 	return asked, nil
+}
+
+// typeAsked reads the file system of a capability; it may be left open.
+func typeAsked(field, name string) (filesystem.Type, error) {
+	if name == "" {
+		return "", nil
+	}
+	fsType, err := filesystem.ParseType(name)
+	if err != nil {
+		return "", &fieldError{field + ".mount.fs_type", name, fmt.Sprintf("one of %v (parameter %s of the StorageClass)", filesystem.Types, v1alpha1.ParameterFSType)}
+	}
+	return fsType, nil
 }
 
 // checkMountOptions refuses what the node would refuse to mount with: here the claim gets an event, there the pod would hang.

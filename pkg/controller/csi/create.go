@@ -109,6 +109,8 @@ func compatible(volume *v1alpha1.ThinVolume, r *request) error {
 	switch size := spec.Capacity.Value(); {
 	case spec.PoolName != r.pool:
 		return different(volume, fmt.Sprintf("its pool is %q", spec.PoolName))
+	case spec.IsBlock() != r.block:
+		return different(volume, fmt.Sprintf("its volume mode is %s", spec.VolumeMode))
 	case spec.FSType != string(r.format.Type):
 		return different(volume, fmt.Sprintf("its file system is %s", spec.FSType))
 	case !slices.Equal(spec.MkfsOptions, r.format.Options):

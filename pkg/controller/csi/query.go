@@ -1,6 +1,7 @@
 package csi
 
 import (
+	"cmp"
 	"context"
 	"math"
 
@@ -48,7 +49,10 @@ func mismatch(volume *v1alpha1.ThinVolume, req *csi.ValidateVolumeCapabilitiesRe
 	if err != nil {
 		return err.Error()
 	}
-	if asked != "" && string(asked) != volume.Spec.FSType {
+	if asked.block != volume.Spec.IsBlock() {
+		return "the volume mode of the volume is " + string(volume.Spec.VolumeMode)
+	}
+	if asked.fsType != "" && string(asked.fsType) != volume.Spec.FSType {
 		return "the file system of the volume is " + volume.Spec.FSType
 	}
 	class, err := parameters.Parse(req.GetParameters(), filesystem.Type(volume.Spec.FSType))
@@ -63,25 +67,27 @@ func mismatch(volume *v1alpha1.ThinVolume, req *csi.ValidateVolumeCapabilitiesRe
 
 // GetCapacity tells how much room a pool has: on the node that the topology names, or on all nodes together.
 func (s *Service) GetCapacity(ctx context.Context, req *csi.GetCapacityRequest) (*csi.GetCapacityResponse, error) {
-	asked := filesystem.Type("")
+	var asked content
 	if len(req.GetVolumeCapabilities()) > 0 {
 		var err error
 		if asked, err = checkCapabilities(req.GetVolumeCapabilities()); err != nil {
 			return nil, asStatus(err)
 		}
 	}
-	if asked == "" {
-		asked = parameters.DefaultType
+	// Empty for block volumes, of which the smallest has one block of the pool.
+	var formatted filesystem.Type
+	if !asked.block {
+		formatted = cmp.Or(asked.fsType, parameters.DefaultType)
 	}
-	class, err := parameters.Parse(req.GetParameters(), asked)
+	class, err := parameters.Parse(req.GetParameters(), formatted)
 	if err != nil {
 		return nil, asStatus(err)
 	}
-	if class.Format.Type == "" {
-		class.Format.Type = asked
+	if !asked.block {
+		formatted = cmp.Or(class.Format.Type, formatted)
 	}
 	response := &csi.GetCapacityResponse{
-		MinimumVolumeSize: wrapperspb.Int64(filesystem.MinimumSize(class.Format.Type)),
+		MinimumVolumeSize: wrapperspb.Int64(filesystem.MinimumSize(formatted)),
 		MaximumVolumeSize: wrapperspb.Int64(0),
 	}
 	pools, err := s.view.Pools(ctx, class.Pool)

@@ -1,6 +1,8 @@
 package csi
 
 import (
+	"cmp"
+
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -13,9 +15,11 @@ import (
 // request is a CreateVolume request that was found acceptable as far as it can be without looking at the cluster.
 type request struct {
 	// name as a part of object names.
-	name   string
-	pool   string
-	size   sizeRange
+	name string
+	pool string
+	size sizeRange
+	// block: pods get the device itself, and the format is empty.
+	block  bool
 	format filesystem.Format
 	claim  parameters.Claim
 	// The topology values of the nodes among which the volume may live: the first one only where preferred is set. None at
@@ -39,21 +43,8 @@ func readRequest(req *csi.CreateVolumeRequest) (request, error) {
 	if err != nil {
 		return request{}, err
 	}
-	formatted := asked
-	if formatted == "" {
-		formatted = parameters.DefaultType
-	}
-	class, err := parameters.Parse(req.GetParameters(), formatted)
+	class, err := readClass(req, asked)
 	if err != nil {
-		return request{}, err
-	}
-	switch {
-	case class.Format.Type == "":
-		class.Format.Type = formatted
-	case asked != "" && asked != class.Format.Type:
-		return request{}, &fieldError{"parameter " + v1alpha1.ParameterFSType, class.Format.Type, "the fs_type of the volume capabilities, which is " + string(asked)}
-	}
-	if err := checkMountOptions(req.GetVolumeCapabilities(), class.Format.Type); err != nil {
 		return request{}, err
 	}
 	size, err := readRange(req.GetCapacityRange(), class.Format.Type)
@@ -65,8 +56,27 @@ func readRequest(req *csi.CreateVolumeRequest) (request, error) {
 		return request{}, err
 	}
 	return request{
-		name: name, pool: class.Pool, size: size, format: class.Format, claim: class.Claim, nodes: nodes, preferred: preferred,
+		name: name, pool: class.Pool, size: size, block: asked.block, format: class.Format, claim: class.Claim, nodes: nodes, preferred: preferred,
 	}, nil
+}
+
+// readClass reads the parameters of the class and joins them with what the capabilities ask for. The format is complete: empty
+// for a block volume, whose class may be that of file systems as well.
+func readClass(req *csi.CreateVolumeRequest, asked content) (parameters.Class, error) {
+	if asked.block {
+		class, err := parameters.Parse(req.GetParameters(), "")
+		class.Format = filesystem.Format{}
+		return class, err
+	}
+	class, err := parameters.Parse(req.GetParameters(), cmp.Or(asked.fsType, parameters.DefaultType))
+	if err != nil {
+		return parameters.Class{}, err
+	}
+	if asked.fsType != "" && class.Format.Type != "" && asked.fsType != class.Format.Type {
+		return parameters.Class{}, &fieldError{"parameter " + v1alpha1.ParameterFSType, class.Format.Type, "the fs_type of the volume capabilities, which is " + string(asked.fsType)}
+	}
+	class.Format.Type = cmp.Or(class.Format.Type, asked.fsType, parameters.DefaultType)
+	return class, checkMountOptions(req.GetVolumeCapabilities(), class.Format.Type)
 }
 
 // readTopology reads the nodes that a request names. csi-provisioner puts the node that the scheduler chose first among the
@@ -101,6 +111,7 @@ func (r *request) volume(node string) *v1alpha1.ThinVolume {
 			NodeName:    node,
 			PoolName:    r.pool,
 			Capacity:    *resource.NewQuantity(r.size.required, resource.BinarySI),
+			VolumeMode:  r.volumeMode(),
 			FSType:      string(r.format.Type),
 			MkfsOptions: r.format.Options,
 		},
@@ -109,4 +120,11 @@ func (r *request) volume(node string) *v1alpha1.ThinVolume {
 		volume.Spec.Claim = &v1alpha1.ClaimReference{Namespace: r.claim.Namespace, Name: r.claim.Name}
 	}
 	return volume
+}
+
+func (r *request) volumeMode() v1alpha1.VolumeMode {
+	if r.block {
+		return v1alpha1.VolumeModeBlock
+	}
+	return v1alpha1.VolumeModeFilesystem
 }

@@ -1,6 +1,7 @@
 package csi
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -134,19 +135,29 @@ func TestCheckCapabilities(t *testing.T) {
 			AccessMode: &csi.VolumeCapability_AccessMode{Mode: mode},
 		}
 	}
+	block := func() *csi.VolumeCapability {
+		return &csi.VolumeCapability{
+			AccessType: &csi.VolumeCapability_Block{Block: &csi.VolumeCapability_BlockVolume{}},
+			AccessMode: &csi.VolumeCapability_AccessMode{Mode: csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER},
+		}
+	}
 	const single = csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER
 	for name, c := range map[string]struct {
 		list []*csi.VolumeCapability
-		want filesystem.Type
+		want content
 		bad  string
 	}{
-		"open":       {[]*csi.VolumeCapability{mount("", single)}, "", ""},
-		"xfs":        {[]*csi.VolumeCapability{mount("xfs", single), mount("", csi.VolumeCapability_AccessMode_SINGLE_NODE_MULTI_WRITER)}, filesystem.XFS, ""},
-		"two":        {[]*csi.VolumeCapability{mount("xfs", single), mount("ext4", single)}, "", "[1].mount.fs_type"},
-		"unknown fs": {[]*csi.VolumeCapability{mount("ntfs", single)}, "", "[0].mount.fs_type"},
-		"no mode":    {[]*csi.VolumeCapability{mount("", csi.VolumeCapability_AccessMode_UNKNOWN)}, "", "[0].access_mode"},
-		"nil":        {[]*csi.VolumeCapability{nil}, "", "[0].access_type"},
-		"none":       {nil, "", "volume_capabilities"},
+		"open":           {[]*csi.VolumeCapability{mount("", single)}, content{}, ""},
+		"xfs":            {[]*csi.VolumeCapability{mount("xfs", single), mount("", csi.VolumeCapability_AccessMode_SINGLE_NODE_MULTI_WRITER)}, content{fsType: filesystem.XFS}, ""},
+		"block":          {[]*csi.VolumeCapability{block(), block()}, content{block: true}, ""},
+		"block and not":  {[]*csi.VolumeCapability{block(), mount("", single)}, content{}, "[1].access_type"},
+		"mount and not":  {[]*csi.VolumeCapability{mount("", single), block()}, content{}, "[1].access_type"},
+		"two":            {[]*csi.VolumeCapability{mount("xfs", single), mount("ext4", single)}, content{}, "[1].mount.fs_type"},
+		"unknown fs":     {[]*csi.VolumeCapability{mount("ntfs", single)}, content{}, "[0].mount.fs_type"},
+		"no mode":        {[]*csi.VolumeCapability{mount("", csi.VolumeCapability_AccessMode_UNKNOWN)}, content{}, "[0].access_mode"},
+		"no access type": {[]*csi.VolumeCapability{{AccessMode: block().AccessMode}}, content{}, "[0].access_type"},
+		"nil":            {[]*csi.VolumeCapability{nil}, content{}, "[0].access_type"},
+		"none":           {nil, content{}, "volume_capabilities"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := checkCapabilities(c.list)
@@ -157,7 +168,42 @@ func TestCheckCapabilities(t *testing.T) {
 				return
 			}
 			if err != nil || got != c.want {
-				t.Errorf("got %q (%v)", got, err)
+				t.Errorf("got %+v (%v)", got, err)
+			}
+		})
+	}
+}
+
+// TestReadClass: what the format is made of.
+func TestReadClass(t *testing.T) {
+	mount := func(fsType string) *csi.VolumeCapability {
+		return &csi.VolumeCapability{AccessType: &csi.VolumeCapability_Mount{Mount: &csi.VolumeCapability_MountVolume{FsType: fsType}}}
+	}
+	for name, c := range map[string]struct {
+		asked      content
+		parameters map[string]string
+		want       filesystem.Format
+		bad        string
+	}{
+		"nothing":           {content{}, nil, filesystem.Format{Type: filesystem.Ext4}, ""},
+		"capability":        {content{fsType: filesystem.XFS}, nil, filesystem.Format{Type: filesystem.XFS}, ""},
+		"class":             {content{}, map[string]string{v1alpha1.ParameterFSType: "xfs"}, filesystem.Format{Type: filesystem.XFS}, ""},
+		"both differ":       {content{fsType: filesystem.Ext4}, map[string]string{v1alpha1.ParameterFSType: "xfs"}, filesystem.Format{}, v1alpha1.ParameterFSType},
+		"options":           {content{fsType: filesystem.XFS}, map[string]string{v1alpha1.ParameterMkfsOptions: "-i size=1024"}, filesystem.Format{Type: filesystem.XFS, Options: []string{"-i", "size=1024"}}, ""},
+		"block":             {content{block: true}, map[string]string{v1alpha1.ParameterMkfsOptions: "-i size=1024", v1alpha1.ParameterFSType: "xfs"}, filesystem.Format{}, ""},
+		"block, bad class":  {content{block: true}, map[string]string{"csi-dm.io/colour": "blue"}, filesystem.Format{}, "csi-dm.io/colour"},
+		"block, other type": {content{block: true}, map[string]string{v1alpha1.ParameterFSType: "btrfs"}, filesystem.Format{}, "btrfs"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			class, err := readClass(&csi.CreateVolumeRequest{Parameters: c.parameters, VolumeCapabilities: []*csi.VolumeCapability{mount("")}}, c.asked)
+			if c.bad != "" {
+				if err == nil || !strings.Contains(err.Error(), c.bad) {
+					t.Errorf("%v: want a refusal of %s", err, c.bad)
+				}
+				return
+			}
+			if err != nil || class.Format.Type != c.want.Type || !slices.Equal(class.Format.Options, c.want.Options) {
+				t.Errorf("got %+v (%v)", class, err)
 			}
 		})
 	}

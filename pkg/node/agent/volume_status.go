@@ -23,25 +23,41 @@ func volumeSpec(object *v1alpha1.ThinVolume) (thinpool.VolumeSpec, error) {
 	if err := volumeid.Check("metadata.name", object.Name); err != nil {
 		return thinpool.VolumeSpec{}, fmt.Errorf("%w: %w", thinpool.ErrInvalid, err)
 	}
-	fsType, err := filesystem.ParseType(object.Spec.FSType)
+	format, err := volumeFormat(&object.Spec)
 	if err != nil {
-		return thinpool.VolumeSpec{}, fmt.Errorf("%w: spec.fsType: %w", thinpool.ErrInvalid, err)
+		return thinpool.VolumeSpec{}, err
 	}
 	size, exact := object.Spec.Capacity.AsInt64()
 	if !exact || size <= 0 {
 		return thinpool.VolumeSpec{}, &thinpool.FieldError{Field: "spec.capacity", Value: object.Spec.Capacity.String(),
 			Allowed: "a whole number of bytes greater than 0"}
 	}
-	return thinpool.VolumeSpec{
-		Name: object.Name, Size: size, Format: filesystem.Format{Type: fsType, Options: object.Spec.MkfsOptions},
-	}, nil
+	return thinpool.VolumeSpec{Name: object.Name, Size: size, Format: format}, nil
+}
+
+// volumeFormat is what the volume is to be formatted with: nothing in mode Block, and in no other.
+func volumeFormat(spec *v1alpha1.ThinVolumeSpec) (filesystem.Format, error) {
+	if spec.IsBlock() {
+		if spec.FSType != "" {
+			return filesystem.Format{}, &thinpool.FieldError{Field: "spec.fsType", Value: spec.FSType, Allowed: "nothing with volumeMode Block"}
+		}
+		return filesystem.Format{Options: spec.MkfsOptions}, nil
+	}
+	fsType, err := filesystem.ParseType(spec.FSType)
+	if err != nil {
+		return filesystem.Format{}, fmt.Errorf("%w: spec.fsType: %w", thinpool.ErrInvalid, err)
+	}
+	return filesystem.Format{Type: fsType, Options: spec.MkfsOptions}, nil
 }
 
 // sayReady writes, in one go, that the volume exists and which thin device it is.
 func (r *volumeReconciler) sayReady(ctx context.Context, object *v1alpha1.ThinVolume, volume thinpool.Volume, poolID string) error {
+	text := "The thin device exists and holds its file system."
+	if object.Spec.IsBlock() {
+		text = "The thin device exists."
+	}
 	return r.say(ctx, object, metav1.Condition{
-		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReady,
-		Message: "The thin device exists and holds its file system.",
+		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReady, Message: text,
 	}, func(status *v1alpha1.ThinVolumeStatus) {
 		status.PoolID = poolID
 		status.ThinID = ptr.To(int64(volume.ThinID))

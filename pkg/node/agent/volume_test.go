@@ -256,12 +256,28 @@ func TestForeignObjectsAreLeftAlone(t *testing.T) {
 
 func TestVolumeSpec(t *testing.T) {
 	for field, change := range map[string]func(*v1alpha1.ThinVolume){
-		"metadata.name": func(v *v1alpha1.ThinVolume) { v.Name = "../x" },
-		"spec.fsType":   func(v *v1alpha1.ThinVolume) { v.Spec.FSType = "vfat" },
-		"spec.capacity": func(v *v1alpha1.ThinVolume) { v.Spec.Capacity = resource.MustParse("0") },
+		"metadata.name":         func(v *v1alpha1.ThinVolume) { v.Name = "../x" },
+		"spec.fsType":           func(v *v1alpha1.ThinVolume) { v.Spec.FSType = "vfat" },
+		"with volumeMode Block": func(v *v1alpha1.ThinVolume) { v.Spec.VolumeMode = v1alpha1.VolumeModeBlock },
+		"spec.capacity":         func(v *v1alpha1.ThinVolume) { v.Spec.Capacity = resource.MustParse("0") },
 	} {
 		if _, err := volumeSpec(volumeObject("v", change)); !errors.Is(err, thinpool.ErrInvalid) || !contains(err.Error(), field) {
 			t.Errorf("%s: %v", field, err)
 		}
+	}
+}
+
+// TestBlockVolumeIsMade: what the engine is asked for has no file system.
+func TestBlockVolumeIsMade(t *testing.T) {
+	h := newHarness(t, readyPool(nil), volumeObject("v", func(v *v1alpha1.ThinVolume) {
+		v.Spec.VolumeMode, v.Spec.FSType = v1alpha1.VolumeModeBlock, ""
+	}))
+	h.openPool()
+	if _, err := h.reconcileVolume("v"); err != nil {
+		t.Fatal(err)
+	}
+	ready := condition(t, h.volume("v").Status.Conditions, "Ready")
+	if ready.Status != "True" || contains(ready.Message, "file system") || h.pool.created["v"].Format.Type != "" {
+		t.Errorf("ready is %+v, made was %+v", ready, h.pool.created["v"])
 	}
 }

@@ -19,6 +19,8 @@ var supportedModes = []csi.VolumeCapability_AccessMode_Mode{
 
 // access is how a volume is to be used, as far as that can be told without looking at the volume.
 type access struct {
+	// block: the device itself is wanted, and the fields of mounts are empty.
+	block bool
 	// fsType is empty where the request leaves it to the volume.
 	fsType       filesystem.Type
 	mountFlags   []string
@@ -32,11 +34,8 @@ func parseCapability(capability *csi.VolumeCapability) (access, error) {
 		return access{}, badField(field, "it is missing")
 	}
 	mount := capability.GetMount()
-	if mount == nil {
-		if capability.GetBlock() != nil {
-			return access{}, badField(field+".block", "block volumes are not supported: allowed is mount")
-		}
-		return access{}, badField(field+".access_type", "it is missing: allowed is mount")
+	if mount == nil && capability.GetBlock() == nil {
+		return access{}, badField(field+".access_type", "it is missing: allowed are mount and block")
 	}
 	mode := capability.GetAccessMode().GetMode()
 	if !slices.Contains(supportedModes, mode) {
@@ -47,6 +46,7 @@ func parseCapability(capability *csi.VolumeCapability) (access, error) {
 		return access{}, badField(field+".access_mode", "%s is not supported: allowed are %s", mode, strings.Join(names, ", "))
 	}
 	parsed := access{
+		block:        mount == nil,
 		mountFlags:   mount.GetMountFlags(),
 		readOnly:     mode == csi.VolumeCapability_AccessMode_SINGLE_NODE_READER_ONLY,
 		singleWriter: mode == csi.VolumeCapability_AccessMode_SINGLE_NODE_SINGLE_WRITER,
@@ -70,15 +70,23 @@ func parseCapability(capability *csi.VolumeCapability) (access, error) {
 	return parsed, nil
 }
 
-// options checks the mount flags against the file system that they are for.
+// options checks the mount flags against the file system that they are for; a block volume has neither.
 func (a access) options(t filesystem.Type) (filesystem.MountOptions, error) {
+	if a.block {
+		return filesystem.MountOptions{}, nil
+	}
 	options, err := filesystem.ParseMountOptions(t, a.mountFlags)
 	return options, inField("volume_capability.mount.mount_flags", err)
 }
 
-// typeFor gives the volume's type, or refuses a request that wants another.
+// typeFor gives the volume's type, empty for a block volume, or refuses a request that wants another.
 func (a access) typeFor(volume filesystem.Type) (filesystem.Type, error) {
-	if a.fsType != "" && a.fsType != volume {
+	switch {
+	case a.block && volume != "":
+		return "", badField("volume_capability.block", "the volume was made as %q: allowed is mount", volume)
+	case !a.block && volume == "":
+		return "", badField("volume_capability.mount", "the volume was made as a block volume: allowed is block")
+	case a.fsType != "" && a.fsType != volume:
 		return "", badField("volume_capability.mount.fs_type", "%q is not the volume's: it was made as %q", a.fsType, volume)
 	}
 	return volume, nil

@@ -130,7 +130,7 @@ func (f *fixture) pool() pools.Pool {
 	return pool
 }
 
-// volume makes a volume of 512 MiB and what kubelet makes for it.
+// volume makes a volume of 512 MiB, a block volume if it has no file system, and what kubelet makes for it.
 func (f *fixture) volume(name string, fsType filesystem.Type) *volume {
 	f.t.Helper()
 	return f.volumeOf(512*mib, name, fsType)
@@ -159,10 +159,19 @@ type volume struct {
 }
 
 func (v *volume) target(pod string) string {
+	if v.fsType == "" {
+		return filepath.Join(v.kubelet, "plugins/kubernetes.io/csi/volumeDevices/publish", v.id, pod)
+	}
 	return filepath.Join(v.kubelet, "pods", pod, "volumes/kubernetes.io~csi", v.id, "mount")
 }
 
 func (v *volume) capability(options ...string) *csi.VolumeCapability {
+	if v.fsType == "" {
+		return &csi.VolumeCapability{
+			AccessType: &csi.VolumeCapability_Block{Block: &csi.VolumeCapability_BlockVolume{}},
+			AccessMode: &csi.VolumeCapability_AccessMode{Mode: csi.VolumeCapability_AccessMode_SINGLE_NODE_MULTI_WRITER},
+		}
+	}
 	return &csi.VolumeCapability{
 		AccessType: &csi.VolumeCapability_Mount{Mount: &csi.VolumeCapability_MountVolume{FsType: v.fsType, MountFlags: options}},
 		AccessMode: &csi.VolumeCapability_AccessMode{Mode: csi.VolumeCapability_AccessMode_SINGLE_NODE_MULTI_WRITER},

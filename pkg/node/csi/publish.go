@@ -9,13 +9,14 @@ import (
 	"github.com/container-storage-interface/spec/lib/go/csi"
 
 	"github.com/csi-dm/csi-dm/pkg/filesystem"
+	"github.com/csi-dm/csi-dm/pkg/node/pools"
 	"github.com/csi-dm/csi-dm/pkg/volumeid"
 )
 
 // targetMode is the mode of the directory that is made for a mount; the volume's own root covers it.
 const targetMode os.FileMode = 0o750
 
-// NodePublishVolume shows the staged volume in the pod's directory, which it makes.
+// NodePublishVolume shows the staged volume in the pod's directory, which it makes, or the device of a block volume at a file.
 func (n *Node) NodePublishVolume(ctx context.Context, request *csi.NodePublishVolumeRequest) (*csi.NodePublishVolumeResponse, error) {
 	if err := n.publish(ctx, request); err != nil {
 		return nil, answer(err)
@@ -45,7 +46,21 @@ func (n *Node) publish(ctx context.Context, request *csi.NodePublishVolumeReques
 	}
 	defer end()
 
-	staging, staged, err := n.staged(ctx, request, wanted)
+	volume, err := n.find(id, request.GetVolumeContext())
+	if err != nil {
+		return err
+	}
+	fsType, err := wanted.typeFor(volume.Format.Type)
+	if err != nil {
+		return err
+	}
+	if _, err := wanted.options(fsType); err != nil {
+		return err
+	}
+	if wanted.block {
+		return n.publishDevice(ctx, request, volume, wanted)
+	}
+	staging, staged, err := n.staged(ctx, request, volume)
 	if err != nil {
 		return err
 	}
@@ -54,19 +69,8 @@ func (n *Node) publish(ctx context.Context, request *csi.NodePublishVolumeReques
 }
 
 // staged opens the staging path and sees that the volume, and nothing else, is mounted there.
-func (n *Node) staged(ctx context.Context, request *csi.NodePublishVolumeRequest, wanted access) (*os.File, filesystem.MountPoint, error) {
+func (n *Node) staged(ctx context.Context, request *csi.NodePublishVolumeRequest, volume pools.Located) (*os.File, filesystem.MountPoint, error) {
 	refuse := func(err error) (*os.File, filesystem.MountPoint, error) { return nil, filesystem.MountPoint{}, err }
-	volume, err := n.find(request.GetVolumeId(), request.GetVolumeContext())
-	if err != nil {
-		return refuse(err)
-	}
-	fsType, err := wanted.typeFor(volume.Format.Type)
-	if err != nil {
-		return refuse(err)
-	}
-	if _, err := wanted.options(fsType); err != nil {
-		return refuse(err)
-	}
 	staging, err := n.config.Kubelet.Open(request.GetStagingTargetPath())
 	if err != nil {
 		return refuse(inDirectory(fieldStagingPath, err))
@@ -105,7 +109,7 @@ func (n *Node) bind(path string, staging *os.File, staged filesystem.MountPoint,
 	}
 	if err := n.bindAnew(target, staging, staged, wanted); err != nil {
 		// Nothing is mounted on it, and it may have been there before: it goes if it is empty.
-		_ = n.config.Kubelet.RemoveDirectory(path)
+		_ = n.config.Kubelet.Remove(path)
 		return err
 	}
 	return nil

@@ -104,9 +104,9 @@ func TestHostileInput(t *testing.T) {
 		}{
 			"none":           {nil, "volume_capability"},
 			"no access type": {mountCapability(func(c *csi.VolumeCapability) { c.AccessType = nil }), "access_type"},
-			"block": {mountCapability(func(c *csi.VolumeCapability) {
+			"block of a file system": {mountCapability(func(c *csi.VolumeCapability) {
 				c.AccessType = &csi.VolumeCapability_Block{Block: &csi.VolumeCapability_BlockVolume{}}
-			}), "block"},
+			}), "volume_capability.block"},
 			"no access mode":      {mountCapability(func(c *csi.VolumeCapability) { c.AccessMode = nil }), "access_mode"},
 			"multi node writer":   {mode(csi.VolumeCapability_AccessMode_MULTI_NODE_MULTI_WRITER), "SINGLE_NODE_MULTI_WRITER"},
 			"multi node reader":   {mode(csi.VolumeCapability_AccessMode_MULTI_NODE_READER_ONLY), "SINGLE_NODE_READER_ONLY"},

@@ -17,7 +17,7 @@ import (
 	"github.com/csi-dm/csi-dm/pkg/volumeid"
 )
 
-// NodeStageVolume makes the volume's device and mounts it on the staging path.
+// NodeStageVolume makes the volume's device and mounts it on the staging path. The device is all that a block volume needs.
 func (n *Node) NodeStageVolume(ctx context.Context, request *csi.NodeStageVolumeRequest) (*csi.NodeStageVolumeResponse, error) {
 	if err := n.stage(ctx, request); err != nil {
 		return nil, answer(err)
@@ -55,6 +55,7 @@ func (n *Node) stage(ctx context.Context, request *csi.NodeStageVolumeRequest) e
 	if err != nil {
 		return err
 	}
+	// Kubelet makes it, for a block volume as well.
 	target, err := n.config.Kubelet.Open(request.GetStagingTargetPath())
 	if err != nil {
 		return inDirectory(fieldStagingPath, err)
@@ -65,7 +66,9 @@ func (n *Node) stage(ctx context.Context, request *csi.NodeStageVolumeRequest) e
 	if err != nil {
 		return err
 	}
-	err = n.stageDevice(ctx, device, fsType, options, target)
+	if !wanted.block {
+		err = n.stageDevice(ctx, device, fsType, options, target)
+	}
 	// Only then can the device be removed, if something went wrong.
 	if err = errors.Join(err, held.Close()); err != nil {
 		return errors.Join(err, deactivate(ctx, volume))

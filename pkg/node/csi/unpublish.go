@@ -8,7 +8,7 @@ import (
 	"github.com/csi-dm/csi-dm/pkg/volumeid"
 )
 
-// NodeUnpublishVolume takes the volume out of the pod's directory and removes that.
+// NodeUnpublishVolume takes the volume out of the pod's directory, or its device off the pod's file, and removes that.
 func (n *Node) NodeUnpublishVolume(_ context.Context, request *csi.NodeUnpublishVolumeRequest) (*csi.NodeUnpublishVolumeResponse, error) {
 	if err := n.unpublish(request); err != nil {
 		return nil, answer(err)
@@ -34,5 +34,5 @@ func (n *Node) unpublish(request *csi.NodeUnpublishVolumeRequest) error {
 	if err := n.unmount(path); err != nil {
 		return inField(fieldTargetPath, err)
 	}
-	return inField(fieldTargetPath, n.config.Kubelet.RemoveDirectory(path))
+	return inField(fieldTargetPath, n.config.Kubelet.Remove(path))
 }

@@ -3,11 +3,15 @@ package csi
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"strings"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
+	"k8s.io/klog/v2"
 
 	"github.com/csi-dm/csi-dm/pkg/filesystem"
+	"github.com/csi-dm/csi-dm/pkg/node/pools"
 	"github.com/csi-dm/csi-dm/pkg/thinpool"
 	"github.com/csi-dm/csi-dm/pkg/volumeid"
 )
@@ -44,6 +48,11 @@ func (n *Node) unstage(ctx context.Context, request *csi.NodeUnstageVolumeReques
 	if err != nil {
 		return err
 	}
+	if volume.Format.Type == "" {
+		if err := unpublished(ctx, volume); err != nil {
+			return err
+		}
+	}
 	if err := volume.Pool.Deactivate(ctx, id); err != nil {
 		return err
 	}
@@ -51,6 +60,22 @@ func (n *Node) unstage(ctx context.Context, request *csi.NodeUnstageVolumeReques
 		n.config.Released(id)
 	}
 	return nil
+}
+
+// unpublished refuses to take away the device of a block volume whose node is still bound somewhere: unlike a mount, a node does
+// not keep its device, and the kernel would give the number to another volume.
+func unpublished(ctx context.Context, volume pools.Located) error {
+	device, err := volume.Pool.Activate(ctx, volume.Name)
+	if err != nil {
+		// A device that is there needs nothing of the pool to be found. There is none, and so it is bound nowhere.
+		klog.FromContext(ctx).V(4).Info("Block volume has no device to look at", "volume", volume.Name, "err", err)
+		return nil
+	}
+	places, err := filesystem.DevicePlaces(device)
+	if err == nil && len(places) > 0 {
+		err = fmt.Errorf("%w: %s", errInUseElsewhere, strings.Join(places, ", "))
+	}
+	return err
 }
 
 // unmount removes what is mounted on a path. A path that does not exist has nothing mounted.

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -60,6 +61,10 @@ type Claim struct {
 	Namespace, Name, Class string
 	// Size in bytes.
 	Size int64
+	// Block asks for the device itself.
+	Block bool
+	// AccessMode is ReadWriteOnce if empty.
+	AccessMode corev1.PersistentVolumeAccessMode
 	// Node, if not empty, is chosen in the scheduler's place, so that the volume is made without a pod.
 	Node string
 }
@@ -69,12 +74,15 @@ func (c *Cluster) CreateClaim(ctx context.Context, claim Claim) (*corev1.Persist
 	object := &corev1.PersistentVolumeClaim{
 		ObjectMeta: metav1.ObjectMeta{Namespace: claim.Namespace, Name: claim.Name},
 		Spec: corev1.PersistentVolumeClaimSpec{
-			AccessModes:      []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+			AccessModes:      []corev1.PersistentVolumeAccessMode{cmp.Or(claim.AccessMode, corev1.ReadWriteOnce)},
 			StorageClassName: &claim.Class,
 			Resources: corev1.VolumeResourceRequirements{
 				Requests: corev1.ResourceList{corev1.ResourceStorage: *resource.NewQuantity(claim.Size, resource.BinarySI)},
 			},
 		},
+	}
+	if claim.Block {
+		object.Spec.VolumeMode = ptr.To(corev1.PersistentVolumeBlock)
 	}
 	if claim.Node != "" {
 		object.Annotations = map[string]string{selectedNode: claim.Node}

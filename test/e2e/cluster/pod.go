@@ -17,6 +17,9 @@ import (
 // MountPath is where a pod has its claim.
 const MountPath = "/data"
 
+// DevicePath is where a pod has its claim's device.
+const DevicePath = "/dev/data"
+
 // idle is a shell that waits for nothing, and ends at once when it is asked to.
 const idle = `trap 'exit 0' TERM; while :; do sleep 3600 & wait $!; done`
 
@@ -29,6 +32,10 @@ type Pod struct {
 	Script string
 	// Node, if not empty, is the node that the scheduler must choose.
 	Node string
+	// Block gives the pod the claim's device, at DevicePath.
+	Block bool
+	// Change, if not nil, has the last word on the pod before it is created.
+	Change func(*corev1.Pod)
 	// PreferredNode, if not empty, is the node that the scheduler chooses if the pod fits there.
 	PreferredNode string
 }
@@ -55,6 +62,13 @@ func (c *Cluster) CreatePod(ctx context.Context, pod Pod) (*corev1.Pod, error) {
 				PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: pod.Claim},
 			}}},
 		},
+	}
+	if container := &object.Spec.Containers[0]; pod.Block {
+		container.VolumeMounts = nil
+		container.VolumeDevices = []corev1.VolumeDevice{{Name: "data", DevicePath: DevicePath}}
+	}
+	if pod.Change != nil {
+		pod.Change(object)
 	}
 	if err := c.Create(ctx, object); err != nil {
 		return nil, fmt.Errorf("create pod %s/%s: %w", pod.Namespace, pod.Name, err)
