@@ -14,6 +14,10 @@ const (
 	// ParameterMkfsOptions is the StorageClass parameter with extra mkfs arguments, checked against an allow-list.
 	ParameterMkfsOptions = "csi-dm.io/mkfs-options"
 
+	// ParameterRootMode is the StorageClass parameter, and the key of the volume context, with the mode in which the root
+	// directory of a fresh volume begins: three or four octal digits.
+	ParameterRootMode = "csi-dm.io/root-mode"
+
 	// ParameterFSType is the StorageClass parameter, defined by csi-provisioner, that names the file system.
 	ParameterFSType = "csi.storage.k8s.io/fstype"
 

@@ -42,6 +42,8 @@ type ThinVolume struct {
 // +kubebuilder:validation:XValidation:rule="self.volumeMode == oldSelf.volumeMode",message="volumeMode is immutable"
 // +kubebuilder:validation:XValidation:rule="(self.volumeMode == 'Block') != has(self.fsType)",message="fsType is required with volumeMode Filesystem and must be absent with Block"
 // +kubebuilder:validation:XValidation:rule="self.volumeMode != 'Block' || !has(self.mkfsOptions)",message="mkfsOptions must be absent with volumeMode Block"
+// +kubebuilder:validation:XValidation:rule="self.volumeMode != 'Block' || !has(self.rootMode)",message="rootMode must be absent with volumeMode Block"
+// +kubebuilder:validation:XValidation:rule="has(self.rootMode) == has(oldSelf.rootMode) && (!has(self.rootMode) || self.rootMode == oldSelf.rootMode)",message="rootMode is immutable: it is set once, on a fresh volume"
 // +kubebuilder:validation:XValidation:rule="has(self.fsType) == has(oldSelf.fsType) && (!has(self.fsType) || self.fsType == oldSelf.fsType) && has(self.mkfsOptions) == has(oldSelf.mkfsOptions) && (!has(self.mkfsOptions) || self.mkfsOptions == oldSelf.mkfsOptions)",message="fsType and mkfsOptions are immutable: a volume is formatted once, when it is made"
 type ThinVolumeSpec struct {
 	// Node whose pool holds the volume.
@@ -73,6 +75,11 @@ type ThinVolumeSpec struct {
 	// +listType=atomic
 	// +optional
 	MkfsOptions []string `json:"mkfsOptions,omitempty"`
+
+	// Mode of the root directory of a fresh volume, in octal digits: set when the volume is mounted for the first time. Empty: 0755.
+	// +kubebuilder:validation:Pattern=`^[0-3][0-7]{3}$`
+	// +optional
+	RootMode string `json:"rootMode,omitempty"`
 
 	// Claim that the volume was made for, as csi-provisioner named it.
 	// +optional

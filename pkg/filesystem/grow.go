@@ -36,8 +36,7 @@ func Grow(directory *os.File, device string) error {
 	return nil
 }
 
-// growDetached grows what is mounted and not attached to a directory yet, and then makes the mount what its options say. It
-// reports whether there was something to grow.
+// growDetached grows what is mounted and not attached to a directory yet. It reports whether there was something to grow.
 func growDetached(mount int, device string, options MountOptions) (grown bool, err error) {
 	var kept []mountParameter
 	if slices.Contains(options.parameters, lazytime) {
@@ -46,11 +45,7 @@ func growDetached(mount int, device string, options MountOptions) (grown bool, e
 	if grown, err = grow(mount, device, kept); err != nil {
 		return false, fmt.Errorf("%w: %w", ErrGrow, err)
 	}
-	if options.attributes&unix.MOUNT_ATTR_RDONLY == 0 {
-		return grown, nil
-	}
-	readOnly := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
-	return grown, os.NewSyscallError("mount_setattr", unix.MountSetattr(mount, "", unix.AT_EMPTY_PATH, &readOnly))
+	return grown, nil
 }
 
 // lazytime is the option that ext4 takes for withdrawn when another one is changed without it.

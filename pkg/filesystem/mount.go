@@ -51,8 +51,9 @@ func mount(device string, t Type, options MountOptions, target *os.File) (grown 
 		return fail("mount "+string(t), context, err)
 	}
 	attributes := options.attributes
-	if options.grow {
-		attributes &^= unix.MOUNT_ATTR_RDONLY // until it has grown
+	prepared := options.grow || options.rootMode != 0
+	if prepared {
+		attributes &^= unix.MOUNT_ATTR_RDONLY // until it is as it should be
 	}
 	detached, err := unix.Fsmount(context, unix.FSMOUNT_CLOEXEC, attributes)
 	if err != nil {
@@ -68,6 +69,17 @@ func mount(device string, t Type, options MountOptions, target *os.File) (grown 
 			// Until the superblock is on disk with its new size, which takes the kernel half a minute, a power cut would leave a
 			// log that it cannot replay as soon as that names the new space (Linux before 6.13). Unmounting writes it out.
 			return true, nil
+		}
+	}
+	if options.rootMode != 0 {
+		if err := setRootMode(detached, options.rootMode); err != nil {
+			return fail("set the root directory's mode", -1, err)
+		}
+	}
+	if prepared && options.attributes&unix.MOUNT_ATTR_RDONLY != 0 {
+		readOnly := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+		if err := unix.MountSetattr(detached, "", unix.AT_EMPTY_PATH, &readOnly); err != nil {
+			return fail("mount_setattr", -1, err)
 		}
 	}
 	if err := attach(detached, target); err != nil {

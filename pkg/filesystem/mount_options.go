@@ -19,6 +19,7 @@ type MountOptions struct {
 	attributes int // MOUNT_ATTR_*, those of the mount
 	parameters []mountParameter
 	grow       bool
+	rootMode   RootMode
 }
 
 // Growing gives the options for a mount whose file system is grown to the size of its device before anybody sees it. A process
@@ -77,13 +78,16 @@ var parameterOptions = map[Type]map[string]*regexp.Regexp{
 }
 
 // commonOptions are those of every file system. A value is a security label: user:role:type and, with SELinux's levels,
-// the only option in which a comma has a place ("s0:c15,c25").
+// the only option in which a comma has a place ("s0:c15,c25"), between two categories and nowhere else.
 var commonOptions = map[string]*regexp.Regexp{
 	"sync": nil, "dirsync": nil, "lazytime": nil,
 	"context": label, "fscontext": label, "defcontext": label, "rootcontext": label,
 }
 
-var label = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}:[A-Za-z0-9_.-]{1,64}:[A-Za-z0-9_.-]{1,64}(:[A-Za-z0-9_.:,-]{1,160})?$`)
+var label = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}:[A-Za-z0-9_.-]{1,64}:[A-Za-z0-9_.-]{1,64}(:` + level + `(-` + level + `)?)?$`)
+
+// level is a sensitivity and, possibly, categories: single ones and ranges (c1.c3).
+const level = `s[0-9]{1,2}(:c[0-9]{1,4}([.,]c[0-9]{1,4}){0,63})?`
 
 // ParseMountOptions checks mount options, each an element of its own, against the list of what is allowed. An element that
 // brings others along by commas is refused. Errors match ErrMountOption and name what is allowed.

@@ -15,6 +15,8 @@ type Class struct {
 	Pool string
 	// Format is the file system and the mkfs options, which are checked. Its type is empty where the class names none.
 	Format filesystem.Format
+	// RootMode is the mode that the root directory of a fresh volume begins with; 0 where the class says nothing.
+	RootMode filesystem.RootMode
 	// Claim is the claim that the volume is made for; its fields are empty where the caller did not tell.
 	Claim Claim
 }
@@ -37,7 +39,7 @@ const (
 const DefaultType = filesystem.Ext4
 
 // classKeys are the keys that an admin may use.
-var classKeys = []string{v1alpha1.ParameterPool, v1alpha1.ParameterMkfsOptions, v1alpha1.ParameterFSType}
+var classKeys = []string{v1alpha1.ParameterPool, v1alpha1.ParameterMkfsOptions, v1alpha1.ParameterFSType, v1alpha1.ParameterRootMode}
 
 // Parse reads the parameters of a CreateVolume or GetCapacity request. The error is an *Error, an
 // *UnknownKeyError or a *volumeid.Error.
@@ -58,6 +60,12 @@ func Parse(parameters map[string]string, defaultType filesystem.Type) (Class, er
 				return Class{}, err
 			}
 			class.Format.Type = fsType
+		case v1alpha1.ParameterRootMode:
+			mode, err := filesystem.ParseRootMode(value)
+			if err != nil {
+				return Class{}, &Error{key, value, filesystem.RootModeHelp}
+			}
+			class.RootMode = mode
 		case v1alpha1.ParameterMkfsOptions: // below: they depend on the file system
 		case keyClaimName:
 			class.Claim.Name = value

@@ -24,6 +24,7 @@ func TestParse(t *testing.T) {
 			Class{Pool: "default", Format: filesystem.Format{Options: []string{"-m", "1"}}}},
 		"options for the file system named": {map[string]string{v1alpha1.ParameterFSType: "xfs", v1alpha1.ParameterMkfsOptions: "-i size=1024"},
 			Class{Pool: "default", Format: filesystem.Format{Type: filesystem.XFS, Options: []string{"-i", "size=1024"}}}},
+		"root mode": {map[string]string{v1alpha1.ParameterRootMode: "2770"}, Class{Pool: "default", RootMode: 0o2770}},
 		"claim": {map[string]string{keyClaimName: "data", keyClaimNamespace: "shop", keyVolumeName: "pvc-1"},
 			Class{Pool: "default", Claim: Claim{Namespace: "shop", Name: "data", PersistentVolume: "pvc-1"}}},
 	} {
@@ -32,7 +33,7 @@ func TestParse(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got.Pool != c.want.Pool || got.Claim != c.want.Claim || got.Format.Type != c.want.Format.Type ||
+			if got.Pool != c.want.Pool || got.RootMode != c.want.RootMode || got.Claim != c.want.Claim || got.Format.Type != c.want.Format.Type ||
 				!slices.Equal(got.Format.Options, c.want.Format.Options) {
 				t.Errorf("got %+v, want %+v", got, c.want)
 			}
@@ -51,6 +52,8 @@ func TestParseRefuses(t *testing.T) {
 		"hostile pool":           {map[string]string{v1alpha1.ParameterPool: "../../etc"}, []string{v1alpha1.ParameterPool, "../../etc", "lower-case"}},
 		"file system":            {map[string]string{v1alpha1.ParameterFSType: "btrfs"}, []string{v1alpha1.ParameterFSType, "btrfs", "ext4", "xfs"}},
 		"options of another one": {map[string]string{v1alpha1.ParameterMkfsOptions: "-i size=1024"}, []string{v1alpha1.ParameterMkfsOptions, "-i"}},
+		"root mode":              {map[string]string{v1alpha1.ParameterRootMode: "u+w"}, []string{v1alpha1.ParameterRootMode, "u+w", "octal"}},
+		"set user id":            {map[string]string{v1alpha1.ParameterRootMode: "4755"}, []string{v1alpha1.ParameterRootMode, "4755", "3777"}},
 		"device as option":       {map[string]string{v1alpha1.ParameterMkfsOptions: "-F /dev/sda"}, []string{v1alpha1.ParameterMkfsOptions, "-F"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -111,6 +111,10 @@ func TestBadRequests(t *testing.T) {
 		}, codes.OutOfRange, []string{"capacity_range.limit_bytes", "whole blocks"}},
 		"too small": {func(r *csi.CreateVolumeRequest) { r.CapacityRange.RequiredBytes = 1 }, codes.OutOfRange, []string{"capacity_range.required_bytes", "ext4"}},
 		"too large": {func(r *csi.CreateVolumeRequest) { r.CapacityRange.RequiredBytes = 1 << 60 }, codes.ResourceExhausted, []string{"capacity_range.required_bytes", fmt.Sprint(1 << 60), fmt.Sprint(4 * gibibyte), node.name}},
+		"root mode": {func(r *csi.CreateVolumeRequest) { r.Parameters[v1alpha1.ParameterRootMode] = "u+w" }, codes.InvalidArgument, []string{v1alpha1.ParameterRootMode, "u+w", "octal"}},
+		"readers of nothing": {func(r *csi.CreateVolumeRequest) {
+			r.VolumeCapabilities[0].AccessMode.Mode = csi.VolumeCapability_AccessMode_MULTI_NODE_READER_ONLY
+		}, codes.InvalidArgument, []string{"access_mode", "MULTI_NODE_READER_ONLY", "SINGLE_NODE_WRITER", "with a data source"}},
 		"two modes": {func(r *csi.CreateVolumeRequest) {
 			r.VolumeCapabilities = append(r.VolumeCapabilities, blockCapability())
 		}, codes.InvalidArgument, []string{"volume_capabilities[1].access_type", "a file system or a block device"}},
@@ -149,6 +153,7 @@ func TestSameName(t *testing.T) {
 		"limited":     func(r *csi.CreateVolumeRequest) { r.CapacityRange = &csi.CapacityRange{LimitBytes: gibibyte} },
 		"file system": func(r *csi.CreateVolumeRequest) { r.VolumeCapabilities[0].GetMount().FsType = "xfs" },
 		"options":     func(r *csi.CreateVolumeRequest) { r.Parameters[v1alpha1.ParameterMkfsOptions] = "-m 1" },
+		"root mode":   func(r *csi.CreateVolumeRequest) { r.Parameters[v1alpha1.ParameterRootMode] = "0770" },
 		"block":       func(r *csi.CreateVolumeRequest) { r.VolumeCapabilities[0] = blockCapability() },
 	} {
 		request := s.request(name, 2*gibibyte, s.nodes[0])

@@ -55,7 +55,7 @@ func TestAcceptedKinds(t *testing.T) {
 		{"NodeThinPool", "accepted.node-a", "{nodeName: node-a, poolName: accepted, " + devices + "}", map[string]any{"minFreeSpace": "10%"}},
 		{"ThinVolume", "accepted-a1b2c3d4", "{nodeName: nowhere, poolName: accepted, capacity: 10Gi, fsType: ext4}", map[string]any{"volumeMode": "Filesystem"}},
 		{"ThinVolume", "accepted-block", "{nodeName: nowhere, poolName: accepted, capacity: 10Gi, volumeMode: Block}", map[string]any{"fsType": nil}},
-		{"ThinVolume", "accepted-number", "{nodeName: nowhere, poolName: accepted, capacity: 1073741824, fsType: xfs, mkfsOptions: [-i, size=1024]}", nil},
+		{"ThinVolume", "accepted-number", "{nodeName: nowhere, poolName: accepted, capacity: 1073741824, fsType: xfs, mkfsOptions: [-i, size=1024], rootMode: '2770'}", nil},
 	} {
 		t.Run(accepted.kind+"/"+accepted.name, func(t *testing.T) {
 			object := manifest(t, accepted.kind, accepted.name, accepted.spec)
@@ -140,6 +140,8 @@ func TestRefusedKinds(t *testing.T) {
 		{"ThinVolume", "block-fs", "{nodeName: node, poolName: p, capacity: 1Gi, volumeMode: Block, fsType: ext4}", []string{"fsType", "must be absent with Block"}},
 		{"ThinVolume", "block-mkfs", "{nodeName: node, poolName: p, capacity: 1Gi, volumeMode: Block, mkfsOptions: [-m, '1']}", []string{"mkfsOptions must be absent with volumeMode Block"}},
 		{"ThinVolume", "mode", "{nodeName: node, poolName: p, capacity: 1Gi, volumeMode: Raw}", []string{"spec.volumeMode", `"Filesystem"`, `"Block"`}},
+		{"ThinVolume", "block-root", "{nodeName: node, poolName: p, capacity: 1Gi, volumeMode: Block, rootMode: '0770'}", []string{"rootMode must be absent with volumeMode Block"}},
+		{"ThinVolume", "root-mode", "{nodeName: node, poolName: p, capacity: 1Gi, fsType: ext4, rootMode: '4770'}", []string{"spec.rootMode"}},
 		{"ThinVolume", "no-node", "{poolName: p, capacity: 1Gi, fsType: ext4}", []string{"spec.nodeName", "Required value"}},
 		{"ThinVolume", strings.Repeat("v", 97), "{nodeName: node, poolName: p, capacity: 1Gi, fsType: ext4}", []string{"metadata.name", "at most 96 characters"}},
 	} {
@@ -194,6 +196,7 @@ func TestImmutableFields(t *testing.T) {
 		{"ThinVolume", "{capacity: 3Gi}", nil},
 		{"ThinVolume", "{fsType: xfs}", []string{"fsType and mkfsOptions are immutable"}},
 		{"ThinVolume", "{volumeMode: Block, fsType: null, mkfsOptions: null}", []string{"volumeMode is immutable"}},
+		{"ThinVolume", "{rootMode: '0700'}", []string{"rootMode is immutable"}},
 		{"ThinVolume", "{mkfsOptions: null}", []string{"fsType and mkfsOptions are immutable"}},
 	} {
 		t.Run(change.kind+"/"+change.patch, func(t *testing.T) {

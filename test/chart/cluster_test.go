@@ -75,6 +75,9 @@ func TestCSIDriver(t *testing.T) {
 		var driver storagev1.CSIDriver
 		render(t, "", "--kube-version", version).get("CSIDriver", "csi-dm.io", &driver)
 		spec := driver.Spec
+		if spec.SELinuxMount == nil || !*spec.SELinuxMount {
+			t.Error("kubelet relabels every file: seLinuxMount is not set")
+		}
 		if *spec.AttachRequired || *spec.PodInfoOnMount || !*spec.StorageCapacity || *spec.FSGroupPolicy != storagev1.FileFSGroupPolicy ||
 			!slices.Equal(spec.VolumeLifecycleModes, []storagev1.VolumeLifecycleMode{storagev1.VolumeLifecyclePersistent}) {
 			t.Errorf("spec is %+v", spec)
@@ -103,6 +106,7 @@ storageClasses:
     pool: fast
     fsType: xfs
     mkfsOptions: -i size=1024
+    rootMode: "2770"
     reclaimPolicy: Retain
     mountOptions: [noatime, discard]
     annotations: {a: b}
@@ -120,7 +124,7 @@ storageClasses:
 		t.Errorf("parameters are %v", plain.Parameters)
 	}
 	if tuned.Parameters["csi-dm.io/pool"] != "fast" || tuned.Parameters["csi.storage.k8s.io/fstype"] != "xfs" ||
-		tuned.Parameters["csi-dm.io/mkfs-options"] != "-i size=1024" || len(tuned.Parameters) != 3 {
+		tuned.Parameters["csi-dm.io/mkfs-options"] != "-i size=1024" || tuned.Parameters["csi-dm.io/root-mode"] != "2770" || len(tuned.Parameters) != 4 {
 		t.Errorf("parameters are %v", tuned.Parameters)
 	}
 	if *tuned.ReclaimPolicy != "Retain" || !slices.Equal(tuned.MountOptions, []string{"noatime", "discard"}) ||

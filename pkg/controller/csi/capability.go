@@ -11,12 +11,26 @@ import (
 	"github.com/csi-dm/csi-dm/pkg/filesystem"
 )
 
-// accessModes are those that a volume of one node can have.
-var accessModes = map[csi.VolumeCapability_AccessMode_Mode]bool{
-	csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER:        true,
-	csi.VolumeCapability_AccessMode_SINGLE_NODE_READER_ONLY:   true,
-	csi.VolumeCapability_AccessMode_SINGLE_NODE_SINGLE_WRITER: true,
-	csi.VolumeCapability_AccessMode_SINGLE_NODE_MULTI_WRITER:  true,
+// accessModes are those that a volume of one node can have, and whether they are for reading alone. Pods of several nodes can
+// read where the volume is: on its node, to which its topology brings them.
+var accessModes = map[csi.VolumeCapability_AccessMode_Mode]struct{ reads bool }{
+	csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER:        {},
+	csi.VolumeCapability_AccessMode_SINGLE_NODE_SINGLE_WRITER: {},
+	csi.VolumeCapability_AccessMode_SINGLE_NODE_MULTI_WRITER:  {},
+	csi.VolumeCapability_AccessMode_SINGLE_NODE_READER_ONLY:   {reads: true},
+	csi.VolumeCapability_AccessMode_MULTI_NODE_READER_ONLY:    {reads: true},
+}
+
+// supportedModes is the list for people.
+const supportedModes = "SINGLE_NODE_WRITER, SINGLE_NODE_SINGLE_WRITER or SINGLE_NODE_MULTI_WRITER (ReadWriteOnce or ReadWriteOncePod); " +
+	"with a data source also SINGLE_NODE_READER_ONLY or MULTI_NODE_READER_ONLY (ReadOnlyMany): a volume lives on one node, and what is empty need not be read"
+
+// checkAccessMode refuses a mode that a volume with or without a source cannot have.
+func checkAccessMode(field string, mode csi.VolumeCapability_AccessMode_Mode, sourced bool) error {
+	if supported, ok := accessModes[mode]; !ok || supported.reads && !sourced {
+		return &fieldError{field + ".access_mode", mode, supportedModes}
+	}
+	return nil
 }
 
 // content is what a volume holds, as far as the capabilities that are asked of it tell.
@@ -27,8 +41,8 @@ type content struct {
 	fsType filesystem.Type
 }
 
-// checkCapabilities tells what the capabilities ask for.
-func checkCapabilities(capabilities []*csi.VolumeCapability) (content, error) {
+// checkCapabilities tells what the capabilities ask for of a volume that begins empty, or with the data of a source.
+func checkCapabilities(capabilities []*csi.VolumeCapability, sourced bool) (content, error) {
 	if len(capabilities) == 0 {
 		return content{}, &fieldError{"volume_capabilities", "", "at least one"}
 	}
@@ -41,9 +55,8 @@ func checkCapabilities(capabilities []*csi.VolumeCapability) (content, error) {
 		case (capability.GetBlock() != nil) != asked.block:
 			return content{}, &fieldError{field + ".access_type", fmt.Sprintf("%T", capability.GetAccessType()), "one access type for all capabilities, and another asks for another: a volume is a file system or a block device"}
 		}
-		if mode := capability.GetAccessMode().GetMode(); !accessModes[mode] {
-			return content{}, &fieldError{field + ".access_mode", mode, "SINGLE_NODE_WRITER, SINGLE_NODE_SINGLE_WRITER, SINGLE_NODE_MULTI_WRITER or " +
-				"SINGLE_NODE_READER_ONLY (ReadWriteOnce or ReadWriteOncePod): a volume lives on one node"}
+		if err := checkAccessMode(field, capability.GetAccessMode().GetMode(), sourced); err != nil {
+			return content{}, err
 		}
 		fsType, err := typeAsked(field, capability.GetMount().GetFsType())
 		if err != nil {

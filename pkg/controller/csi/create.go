@@ -28,12 +28,20 @@ func (s *Service) CreateVolume(ctx context.Context, req *csi.CreateVolumeRequest
 	return &csi.CreateVolumeResponse{Volume: &csi.Volume{
 		VolumeId:      volume.Name,
 		CapacityBytes: view.VolumeSize(volume, 1),
-		// The pool's name lets the node look in the right pool first.
-		VolumeContext: map[string]string{v1alpha1.ParameterPool: volume.Spec.PoolName},
+		VolumeContext: contextOf(volume),
 		AccessibleTopology: []*csi.Topology{{
 			Segments: map[string]string{v1alpha1.TopologyKey: v1alpha1.TopologyValue(volume.Spec.NodeName)},
 		}},
 	}}, nil
+}
+
+// contextOf is what the node is told of a volume with each call. The pool's name lets it look in the right pool first.
+func contextOf(volume *v1alpha1.ThinVolume) map[string]string {
+	values := map[string]string{v1alpha1.ParameterPool: volume.Spec.PoolName}
+	if volume.Spec.RootMode != "" {
+		values[v1alpha1.ParameterRootMode] = volume.Spec.RootMode
+	}
+	return values
 }
 
 func (s *Service) create(ctx context.Context, r *request) (*v1alpha1.ThinVolume, error) {
@@ -115,6 +123,8 @@ func compatible(volume *v1alpha1.ThinVolume, r *request) error {
 		return different(volume, fmt.Sprintf("its file system is %s", spec.FSType))
 	case !slices.Equal(spec.MkfsOptions, r.format.Options):
 		return different(volume, fmt.Sprintf("its mkfs options are %q", spec.MkfsOptions))
+	case spec.RootMode != r.rootMode.String():
+		return different(volume, fmt.Sprintf("its root mode is %q", spec.RootMode))
 	case !r.size.contains(size):
 		return different(volume, fmt.Sprintf("its size is %d bytes", size))
 	}

@@ -3,7 +3,9 @@ package csi
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"math"
+	"slices"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/grpc/codes"
@@ -45,7 +47,7 @@ func (s *Service) ValidateVolumeCapabilities(ctx context.Context, req *csi.Valid
 
 // mismatch says what a volume does not have.
 func mismatch(volume *v1alpha1.ThinVolume, req *csi.ValidateVolumeCapabilitiesRequest) string {
-	asked, err := checkCapabilities(req.GetVolumeCapabilities())
+	asked, err := checkCapabilities(req.GetVolumeCapabilities(), false)
 	if err != nil {
 		return err.Error()
 	}
@@ -55,12 +57,32 @@ func mismatch(volume *v1alpha1.ThinVolume, req *csi.ValidateVolumeCapabilitiesRe
 	if asked.fsType != "" && string(asked.fsType) != volume.Spec.FSType {
 		return "the file system of the volume is " + volume.Spec.FSType
 	}
-	class, err := parameters.Parse(req.GetParameters(), filesystem.Type(volume.Spec.FSType))
+	if err := checkMountOptions(req.GetVolumeCapabilities(), filesystem.Type(volume.Spec.FSType)); err != nil && !asked.block {
+		return err.Error()
+	}
+	if pool := req.GetVolumeContext()[v1alpha1.ParameterPool]; pool != "" && pool != volume.Spec.PoolName {
+		return "the pool of the volume is " + volume.Spec.PoolName
+	}
+	return mismatchOfClass(volume, req.GetParameters())
+}
+
+// mismatchOfClass says what a volume does not have of what a class asks for. What the parameters leave out is not asked.
+func mismatchOfClass(volume *v1alpha1.ThinVolume, asked map[string]string) string {
+	class, err := parameters.Parse(asked, filesystem.Type(volume.Spec.FSType))
+	has := func(key string) bool { _, ok := asked[key]; return ok }
 	switch {
 	case err != nil:
 		return err.Error()
-	case req.GetParameters()[v1alpha1.ParameterPool] != "" && class.Pool != volume.Spec.PoolName:
+	case has(v1alpha1.ParameterPool) && class.Pool != volume.Spec.PoolName:
 		return "the pool of the volume is " + volume.Spec.PoolName
+	case volume.Spec.IsBlock():
+		return "" // the rest says nothing of it
+	case has(v1alpha1.ParameterFSType) && string(class.Format.Type) != volume.Spec.FSType:
+		return "the file system of the volume is " + volume.Spec.FSType
+	case has(v1alpha1.ParameterMkfsOptions) && !slices.Equal(class.Format.Options, volume.Spec.MkfsOptions):
+		return fmt.Sprintf("the mkfs options of the volume are %q", volume.Spec.MkfsOptions)
+	case has(v1alpha1.ParameterRootMode) && class.RootMode.String() != volume.Spec.RootMode:
+		return fmt.Sprintf("the root mode of the volume is %q", volume.Spec.RootMode)
 	}
 	return ""
 }
@@ -70,7 +92,7 @@ func (s *Service) GetCapacity(ctx context.Context, req *csi.GetCapacityRequest) 
 	var asked content
 	if len(req.GetVolumeCapabilities()) > 0 {
 		var err error
-		if asked, err = checkCapabilities(req.GetVolumeCapabilities()); err != nil {
+		if asked, err = checkCapabilities(req.GetVolumeCapabilities(), true); err != nil {
 			return nil, asStatus(err)
 		}
 	}

@@ -19,9 +19,10 @@ type request struct {
 	pool string
 	size sizeRange
 	// block: pods get the device itself, and the format is empty.
-	block  bool
-	format filesystem.Format
-	claim  parameters.Claim
+	block    bool
+	format   filesystem.Format
+	rootMode filesystem.RootMode
+	claim    parameters.Claim
 	// The topology values of the nodes among which the volume may live: the first one only where preferred is set. None at
 	// all means any node.
 	nodes     []string
@@ -39,7 +40,7 @@ func readRequest(req *csi.CreateVolumeRequest) (request, error) {
 	if len(req.GetMutableParameters()) > 0 {
 		return request{}, &fieldError{"mutable_parameters", "set", "nothing: VolumeAttributesClasses are not supported"}
 	}
-	asked, err := checkCapabilities(req.GetVolumeCapabilities())
+	asked, err := checkCapabilities(req.GetVolumeCapabilities(), req.GetVolumeContentSource() != nil)
 	if err != nil {
 		return request{}, err
 	}
@@ -56,7 +57,8 @@ func readRequest(req *csi.CreateVolumeRequest) (request, error) {
 		return request{}, err
 	}
 	return request{
-		name: name, pool: class.Pool, size: size, block: asked.block, format: class.Format, claim: class.Claim, nodes: nodes, preferred: preferred,
+		name: name, pool: class.Pool, size: size, block: asked.block, format: class.Format, rootMode: class.RootMode, claim: class.Claim,
+		nodes: nodes, preferred: preferred,
 	}, nil
 }
 
@@ -65,7 +67,7 @@ func readRequest(req *csi.CreateVolumeRequest) (request, error) {
 func readClass(req *csi.CreateVolumeRequest, asked content) (parameters.Class, error) {
 	if asked.block {
 		class, err := parameters.Parse(req.GetParameters(), "")
-		class.Format = filesystem.Format{}
+		class.Format, class.RootMode = filesystem.Format{}, 0
 		return class, err
 	}
 	class, err := parameters.Parse(req.GetParameters(), cmp.Or(asked.fsType, parameters.DefaultType))
@@ -76,6 +78,9 @@ func readClass(req *csi.CreateVolumeRequest, asked content) (parameters.Class, e
 		return parameters.Class{}, &fieldError{"parameter " + v1alpha1.ParameterFSType, class.Format.Type, "the fs_type of the volume capabilities, which is " + string(asked.fsType)}
 	}
 	class.Format.Type = cmp.Or(class.Format.Type, asked.fsType, parameters.DefaultType)
+	if req.GetVolumeContentSource() != nil {
+		class.RootMode = 0 // the source's root directory has one
+	}
 	return class, checkMountOptions(req.GetVolumeCapabilities(), class.Format.Type)
 }
 
@@ -114,6 +119,7 @@ func (r *request) volume(node string) *v1alpha1.ThinVolume {
 			VolumeMode:  r.volumeMode(),
 			FSType:      string(r.format.Type),
 			MkfsOptions: r.format.Options,
+			RootMode:    r.rootMode.String(),
 		},
 	}
 	if r.claim.Name != "" && r.claim.Namespace != "" {

@@ -143,24 +143,29 @@ func TestCheckCapabilities(t *testing.T) {
 	}
 	const single = csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER
 	for name, c := range map[string]struct {
-		list []*csi.VolumeCapability
-		want content
-		bad  string
+		list    []*csi.VolumeCapability
+		want    content
+		bad     string
+		sourced bool
 	}{
-		"open":           {[]*csi.VolumeCapability{mount("", single)}, content{}, ""},
-		"xfs":            {[]*csi.VolumeCapability{mount("xfs", single), mount("", csi.VolumeCapability_AccessMode_SINGLE_NODE_MULTI_WRITER)}, content{fsType: filesystem.XFS}, ""},
-		"block":          {[]*csi.VolumeCapability{block(), block()}, content{block: true}, ""},
-		"block and not":  {[]*csi.VolumeCapability{block(), mount("", single)}, content{}, "[1].access_type"},
-		"mount and not":  {[]*csi.VolumeCapability{mount("", single), block()}, content{}, "[1].access_type"},
-		"two":            {[]*csi.VolumeCapability{mount("xfs", single), mount("ext4", single)}, content{}, "[1].mount.fs_type"},
-		"unknown fs":     {[]*csi.VolumeCapability{mount("ntfs", single)}, content{}, "[0].mount.fs_type"},
-		"no mode":        {[]*csi.VolumeCapability{mount("", csi.VolumeCapability_AccessMode_UNKNOWN)}, content{}, "[0].access_mode"},
-		"no access type": {[]*csi.VolumeCapability{{AccessMode: block().AccessMode}}, content{}, "[0].access_type"},
-		"nil":            {[]*csi.VolumeCapability{nil}, content{}, "[0].access_type"},
-		"none":           {nil, content{}, "volume_capabilities"},
+		"open":                {[]*csi.VolumeCapability{mount("", single)}, content{}, "", false},
+		"xfs":                 {[]*csi.VolumeCapability{mount("xfs", single), mount("", csi.VolumeCapability_AccessMode_SINGLE_NODE_MULTI_WRITER)}, content{fsType: filesystem.XFS}, "", false},
+		"block":               {[]*csi.VolumeCapability{block(), block()}, content{block: true}, "", false},
+		"block and not":       {[]*csi.VolumeCapability{block(), mount("", single)}, content{}, "[1].access_type", false},
+		"mount and not":       {[]*csi.VolumeCapability{mount("", single), block()}, content{}, "[1].access_type", false},
+		"two":                 {[]*csi.VolumeCapability{mount("xfs", single), mount("ext4", single)}, content{}, "[1].mount.fs_type", false},
+		"unknown fs":          {[]*csi.VolumeCapability{mount("ntfs", single)}, content{}, "[0].mount.fs_type", false},
+		"no mode":             {[]*csi.VolumeCapability{mount("", csi.VolumeCapability_AccessMode_UNKNOWN)}, content{}, "[0].access_mode", false},
+		"no access type":      {[]*csi.VolumeCapability{{AccessMode: block().AccessMode}}, content{}, "[0].access_type", false},
+		"nil":                 {[]*csi.VolumeCapability{nil}, content{}, "[0].access_type", false},
+		"none":                {nil, content{}, "volume_capabilities", false},
+		"reader of nothing":   {[]*csi.VolumeCapability{mount("", csi.VolumeCapability_AccessMode_SINGLE_NODE_READER_ONLY)}, content{}, "with a data source", false},
+		"readers of nothing":  {[]*csi.VolumeCapability{mount("", single), mount("", csi.VolumeCapability_AccessMode_MULTI_NODE_READER_ONLY)}, content{}, "[1].access_mode", false},
+		"readers of a source": {[]*csi.VolumeCapability{mount("", csi.VolumeCapability_AccessMode_MULTI_NODE_READER_ONLY)}, content{}, "", true},
+		"writers of a source": {[]*csi.VolumeCapability{mount("", csi.VolumeCapability_AccessMode_MULTI_NODE_MULTI_WRITER)}, content{}, "SINGLE_NODE_MULTI_WRITER", true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := checkCapabilities(c.list)
+			got, err := checkCapabilities(c.list, c.sourced)
 			if c.bad != "" {
 				if err == nil || !strings.Contains(err.Error(), c.bad) {
 					t.Errorf("%v: want a refusal of %s", err, c.bad)

@@ -9,10 +9,12 @@ import (
 	"github.com/csi-dm/csi-dm/pkg/filesystem"
 )
 
-// supportedModes are the access modes of one node: no other node can reach the volume's pool.
+// supportedModes are the access modes of one node: no other node can reach the volume's pool. Pods of several nodes may read
+// where the volume is.
 var supportedModes = []csi.VolumeCapability_AccessMode_Mode{
 	csi.VolumeCapability_AccessMode_SINGLE_NODE_WRITER,
 	csi.VolumeCapability_AccessMode_SINGLE_NODE_READER_ONLY,
+	csi.VolumeCapability_AccessMode_MULTI_NODE_READER_ONLY,
 	csi.VolumeCapability_AccessMode_SINGLE_NODE_SINGLE_WRITER,
 	csi.VolumeCapability_AccessMode_SINGLE_NODE_MULTI_WRITER,
 }
@@ -45,10 +47,11 @@ func parseCapability(capability *csi.VolumeCapability) (access, error) {
 		}
 		return access{}, badField(field+".access_mode", "%s is not supported: allowed are %s", mode, strings.Join(names, ", "))
 	}
+	reads := mode == csi.VolumeCapability_AccessMode_SINGLE_NODE_READER_ONLY || mode == csi.VolumeCapability_AccessMode_MULTI_NODE_READER_ONLY
 	parsed := access{
 		block:        mount == nil,
 		mountFlags:   mount.GetMountFlags(),
-		readOnly:     mode == csi.VolumeCapability_AccessMode_SINGLE_NODE_READER_ONLY,
+		readOnly:     reads,
 		singleWriter: mode == csi.VolumeCapability_AccessMode_SINGLE_NODE_SINGLE_WRITER,
 	}
 	if name := mount.GetFsType(); name != "" {
@@ -76,7 +79,7 @@ func (a access) options(t filesystem.Type) (filesystem.MountOptions, error) {
 		return filesystem.MountOptions{}, nil
 	}
 	options, err := filesystem.ParseMountOptions(t, a.mountFlags)
-	return options, inField("volume_capability.mount.mount_flags", err)
+	return options, inField(fieldMountFlags, err)
 }
 
 // typeFor gives the volume's type, empty for a block volume, or refuses a request that wants another.

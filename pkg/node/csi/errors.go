@@ -23,9 +23,11 @@ var (
 	errOtherMount     = errors.New("something else is mounted")
 	errDiffers        = errors.New("published already, in another way")
 	errInUseElsewhere = errors.New("volume is published elsewhere")
-	errNotFormatted   = errors.New("volume does not hold its file system")
-	errNotMounted     = errors.New("volume is not mounted")
-	errNoDirectory    = errors.New("directory does not exist")
+	// errStagedOtherwise: a label that all mounts of a file system share.
+	errStagedOtherwise = errors.New("volume is staged already, in another way")
+	errNotFormatted    = errors.New("volume does not hold its file system")
+	errNotMounted      = errors.New("volume is not mounted")
+	errNoDirectory     = errors.New("directory does not exist")
 )
 
 // codeOf lists what each error becomes; the first match counts. What is not here is Internal.
@@ -48,6 +50,7 @@ var codeOf = []struct {
 
 	{thinpool.ErrVolumeExists, codes.AlreadyExists},
 	{errDiffers, codes.AlreadyExists},
+	{errStagedOtherwise, codes.AlreadyExists},
 
 	{thinpool.ErrShrink, codes.OutOfRange},
 

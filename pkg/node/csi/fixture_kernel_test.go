@@ -142,6 +142,12 @@ func (f *fixture) volumeOf(size int64, name string, fsType filesystem.Type) *vol
 	if _, err := f.pool().CreateVolume(f.context(), spec); err != nil {
 		f.t.Fatal(err)
 	}
+	return f.known(name, fsType)
+}
+
+// known is a volume that is in the pool, with what kubelet makes for it.
+func (f *fixture) known(name string, fsType filesystem.Type) *volume {
+	f.t.Helper()
 	v := &volume{fixture: f, id: name, fsType: string(fsType)}
 	v.staging = filepath.Join(f.kubelet, "plugins/kubernetes.io/csi/csi-dm.io", name, "globalmount")
 	for _, directory := range []string{v.staging, filepath.Dir(v.target("pod-1")), filepath.Dir(v.target("pod-2"))} {

@@ -54,7 +54,8 @@ func (n *Node) publish(ctx context.Context, request *csi.NodePublishVolumeReques
 	if err != nil {
 		return err
 	}
-	if _, err := wanted.options(fsType); err != nil {
+	options, err := wanted.options(fsType)
+	if err != nil {
 		return err
 	}
 	if wanted.block {
@@ -65,6 +66,9 @@ func (n *Node) publish(ctx context.Context, request *csi.NodePublishVolumeReques
 		return err
 	}
 	defer func() { _ = staging.Close() }()
+	if err := sameContext(staged, options); err != nil {
+		return err
+	}
 	return n.bind(request.GetTargetPath(), staging, staged, wanted)
 }
 

@@ -109,7 +109,6 @@ func TestHostileInput(t *testing.T) {
 			}), "volume_capability.block"},
 			"no access mode":      {mountCapability(func(c *csi.VolumeCapability) { c.AccessMode = nil }), "access_mode"},
 			"multi node writer":   {mode(csi.VolumeCapability_AccessMode_MULTI_NODE_MULTI_WRITER), "SINGLE_NODE_MULTI_WRITER"},
-			"multi node reader":   {mode(csi.VolumeCapability_AccessMode_MULTI_NODE_READER_ONLY), "SINGLE_NODE_READER_ONLY"},
 			"multi single writer": {mode(csi.VolumeCapability_AccessMode_MULTI_NODE_SINGLE_WRITER), "SINGLE_NODE_WRITER"},
 			"mode from nowhere":   {mode(99), "access_mode"},
 			"fs type":             {mountCapability(func(c *csi.VolumeCapability) { c.GetMount().FsType = "ext4 -F" }), "fs_type"},
@@ -153,6 +152,22 @@ func TestPoolHintIsChecked(t *testing.T) {
 	request.VolumeContext[v1alpha1.ParameterPool] = "elsewhere"
 	if _, err := n.NodeStageVolume(t.Context(), request); status.Code(err) == codes.NotFound {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestRootModeIsChecked(t *testing.T) {
+	n, pool, kubelet := newBroken(t)
+	for _, bad := range []string{"", "u+w", "4755", "00770", "770\n", "0", "../770"} {
+		_, err := n.NodeStageVolume(t.Context(), &csi.NodeStageVolumeRequest{
+			VolumeId: "pvc-1", StagingTargetPath: filepath.Join(kubelet, "staging"), VolumeCapability: mountCapability(nil),
+			VolumeContext: map[string]string{v1alpha1.ParameterRootMode: bad},
+		})
+		if status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "volume_context[csi-dm.io/root-mode]") || !strings.Contains(err.Error(), "octal") {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+	if pool.activations > 0 {
+		t.Errorf("%d activations for requests that were refused", pool.activations)
 	}
 }
 

@@ -37,6 +37,10 @@ func (n *Node) stage(ctx context.Context, request *csi.NodeStageVolumeRequest) e
 	if err != nil {
 		return err
 	}
+	mode, err := rootMode(request.GetVolumeContext())
+	if err != nil {
+		return err
+	}
 	end, err := n.inFlight.begin(id, "stage")
 	if err != nil {
 		return err
@@ -67,7 +71,7 @@ func (n *Node) stage(ctx context.Context, request *csi.NodeStageVolumeRequest) e
 		return err
 	}
 	if !wanted.block {
-		err = n.stageDevice(ctx, device, fsType, options, target)
+		err = n.stageDevice(ctx, device, fsType, options.WithRootMode(mode), target)
 	}
 	// Only then can the device be removed, if something went wrong.
 	if err = errors.Join(err, held.Close()); err != nil {
@@ -86,6 +90,9 @@ func (n *Node) stageDevice(ctx context.Context, device string, t filesystem.Type
 		if err := mountedHere(point, device); err != nil {
 			return inField(fieldStagingPath, err)
 		}
+		if err := sameContext(point, options); err != nil {
+			return err
+		}
 		return n.settle(t, device)
 	}
 	if err := n.mount(ctx, device, t, options, target); err != nil {
@@ -96,6 +103,26 @@ func (n *Node) stageDevice(ctx context.Context, device string, t filesystem.Type
 		return errors.Join(err, n.unmount(target.Name()))
 	}
 	return nil
+}
+
+// sameContext refuses options with another security label than the file system is mounted with: it has one for all of its mounts.
+// Options without one ask for none.
+func sameContext(point filesystem.MountPoint, options filesystem.MountOptions) error {
+	if options.Context() == "" {
+		return nil
+	}
+	mounted, err := point.Context()
+	if err != nil {
+		return err
+	}
+	return labelsDiffer(mounted, options.Context())
+}
+
+func labelsDiffer(mounted, wanted string) error {
+	if filesystem.SameContext(mounted, wanted) {
+		return nil
+	}
+	return inField(fieldMountFlags, fmt.Errorf("%w: context is %q, wanted is %q", errStagedOtherwise, mounted, wanted))
 }
 
 // mountedHere refuses a mount that is not the device's.

@@ -24,6 +24,8 @@ const selectedNode = "volume.kubernetes.io/selected-node"
 type Class struct {
 	Name       string
 	Parameters map[string]string
+	// MountOptions are those of the class's volumes.
+	MountOptions []string
 	// Immediate asks for a volume before there is a pod; the default waits for the first consumer.
 	Immediate bool
 }
@@ -38,6 +40,7 @@ func (c *Cluster) EnsureClass(ctx context.Context, class Class) error {
 		ObjectMeta:        metav1.ObjectMeta{Name: class.Name},
 		Provisioner:       v1alpha1.DriverName,
 		Parameters:        class.Parameters,
+		MountOptions:      class.MountOptions,
 		VolumeBindingMode: &mode,
 		ReclaimPolicy:     ptr.To(corev1.PersistentVolumeReclaimDelete),
 	}
