@@ -97,7 +97,13 @@ func (g *Guest) supervise(ctx context.Context, command *exec.Cmd, streams *strea
 	stop := context.AfterFunc(ctx, func() { _ = g.PowerCut() })
 	defer stop()
 
+	ticking, endTicking := context.WithCancel(context.WithoutCancel(ctx))
+	var ticker sync.WaitGroup
+	ticker.Go(func() { g.keepTicking(ticking) })
+
 	exit := command.Wait()
+	endTicking()
+	ticker.Wait()
 	// The kernel's threads and the guest's processes are processes of their own on the host. They hold the disks and the
 	// console and outlive a kernel that was killed.
 	trouble := killGroup(g.process.Pid)
