@@ -142,7 +142,9 @@ func (c *registryContents) compare(details []thinmetadata.Details) (lost []LostV
 		thins[d.ThinID] = true
 	}
 	for _, r := range c.intents {
-		known[r.thinID()] = true
+		for _, id := range r.thinIDs() {
+			known[id] = true
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.volumes)) {
 		r := c.volumes[name].record

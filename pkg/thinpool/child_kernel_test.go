@@ -96,6 +96,8 @@ func (j childJob) run() error {
 		err = growing(ctx, p)
 	case "snapshot":
 		_, err = p.CreateVolume(ctx, thinpool.VolumeSpec{Name: "snapshot", Source: "source"})
+	case "group":
+		_, err = p.SnapshotGroup(ctx, groupOf("snapshot", "a", "b", "c"))
 	case "load":
 		err = load(ctx, p, say, j.Seed)
 	}

@@ -31,7 +31,7 @@ func TestKilledWhileMaking(t *testing.T) {
 
 // atLife tells whether a pool's ordinary life comes by a failpoint; the others have tests of their own.
 func atLife(name string) bool {
-	return !strings.HasPrefix(name, "make:") && !strings.HasPrefix(name, "take over:") && !strings.HasPrefix(name, "upgrade:") && !strings.HasPrefix(name, "grow:") && !strings.HasPrefix(name, "repair:") && !strings.HasPrefix(name, "format:")
+	return !strings.HasPrefix(name, "make:") && !strings.HasPrefix(name, "take over:") && !strings.HasPrefix(name, "upgrade:") && !strings.HasPrefix(name, "grow:") && !strings.HasPrefix(name, "repair:") && !strings.HasPrefix(name, "format:") && !strings.HasPrefix(name, "group:")
 }
 
 // TestKilledAtFailpoints kills the process at every other failpoint, on one pool, and opens it again: what was acknowledged

@@ -213,6 +213,10 @@ func (p *Pool) admitOnce(ctx context.Context, name string, record volumeRecord) 
 func (p *Pool) undoCreate(ctx context.Context, name string, v *volume) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
+	if v.grouped {
+		// Recovery was put off, and the intent is that of others as well.
+		return fmt.Errorf("%w: whether the group that %s is in was made is decided when the pool is opened writable", ErrPoolFailed, name)
+	}
 	if v.thinMade {
 		if err := p.deleteThin(ctx, v.record.ThinID); err != nil {
 			return fmt.Errorf("undo: %w", err)

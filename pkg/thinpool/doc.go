@@ -47,7 +47,8 @@
 // What is done with volumes. create.go, delete.go and activate.go; thin.go has the messages to the pool that they
 // share, newthin.go makes a thin device under its intent, and namelock.go keeps two requests for one name apart.
 // snapshot.go makes a volume from another one, whose I/O hold.go holds back meanwhile, and uninterrupted.go sees to it
-// that it gets that back. growvolume.go makes a volume larger, and checkpoint.go has a grown file system write its log
+// that it gets that back. group.go makes snapshots of several volumes at one moment, under one intent, for which group_hold.go
+// holds all of them back together, and group_undo.go takes back a group that did not become whole. growvolume.go makes a volume larger, and checkpoint.go has a grown file system write its log
 // out. busy.go decides about devices that somebody has open, adoptthins.go about those that an earlier process has
 // left. deletion.go keeps what is deleted for its owner and not yet for the pool, discard.go gives its blocks back in
 // slices, extents.go says which may be discarded, and pacer.go makes room for the neighbours between these. base.go
@@ -81,8 +82,8 @@
 // itself whether the act took place. So an operation costs one durable commit on its way, and often shares that.
 //
 // [Open] reads all intents and, through a metadata snapshot, all thin ids (package thinmetadata), and finishes or undoes:
-// a volume whose thin device exists is finished, as it may have been acknowledged; a base is undone unless its result is
-// there; a deletion goes on in the background. Then pool and registry must agree, and what does not is reported and left alone.
+// a volume whose thin device exists is finished, as it may have been acknowledged, and so is a group all of whose thin devices
+// exist, while any other group is undone; a base is undone unless its result is there; a deletion goes on in the background. Then pool and registry must agree, and what does not is reported and left alone.
 //
 // # What is promised
 //

@@ -32,6 +32,12 @@ const (
 	failSnapshotHeld       failpoint = "snapshot: source held"
 	failSnapshotMade       failpoint = "snapshot: made, source held"
 	failSnapshotResumed    failpoint = "snapshot: source resumed"
+	failGroupIntent        failpoint = "group: intent durable"
+	failGroupHeld          failpoint = "group: all sources held"
+	failGroupSome          failpoint = "group: one snapshot made"
+	failGroupMade          failpoint = "group: all snapshots made"
+	failGroupResumed       failpoint = "group: all sources resumed"
+	failGroupDone          failpoint = "group: result riding"
 	failGrowDurable        failpoint = "resize: size durable"
 	failGrowLoaded         failpoint = "resize: table loaded"
 	failGrowHeld           failpoint = "resize: volume held"
@@ -82,6 +88,7 @@ var failpoints = []failpoint{
 	failFormatDone,
 	failCreateIntent, failCreateThin, failCreateDone,
 	failSnapshotWritable, failSnapshotWritten, failSnapshotHeld, failSnapshotMade, failSnapshotResumed,
+	failGroupIntent, failGroupHeld, failGroupSome, failGroupMade, failGroupResumed, failGroupDone,
 	failGrowDurable, failGrowLoaded, failGrowHeld, failGrowDone,
 	failDeleteInactive, failDeleteIntent, failDeleteLeft, failDeleteActive, failDeleteSlice, failDeleteUnmapped, failDeleteThin, failDeleteDone,
 	failPoolFile, failPoolClaimed, failPoolLabels, failPoolLabelled, failPoolSuspended, failPoolMetadata, failPoolData,

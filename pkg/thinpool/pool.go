@@ -92,6 +92,8 @@ type volume struct {
 	record volumeRecord
 	state  volumeState
 	intent uint64 // the number of its intent in the registry; 0: none
+	// grouped: the intent is that of a group, whose other volumes have it, too.
+	grouped bool
 	// thinMade: the kernel has made its thin device, so the one of its id is its own.
 	thinMade bool
 }

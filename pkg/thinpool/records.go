@@ -138,6 +138,8 @@ const (
 	// intentCreateBase: undone unless its result was recorded, since nobody knows how far mkfs came.
 	intentCreateBase intentKind = "create base"
 	intentDeleteBase intentKind = "delete base"
+	// intentCreateGroup: done once all its thin ids exist, undone if one does not.
+	intentCreateGroup intentKind = "create group"
 )
 
 // intentRecord is written before the kernel is asked to do what it says, and removed with the result.
@@ -146,6 +148,14 @@ type intentRecord struct {
 	Name   string        `json:"name,omitempty"` // of the volume
 	Volume *volumeRecord `json:"volume,omitempty"`
 	Base   *baseRecord   `json:"base,omitempty"`
+	// Group are the volumes of a group, which come to be together or not at all.
+	Group []groupRecord `json:"group,omitempty"`
+}
+
+// groupRecord is one volume of a group.
+type groupRecord struct {
+	Name   string       `json:"name"`
+	Volume volumeRecord `json:"volume"`
 }
 
 func (r intentRecord) validate() error {
@@ -160,16 +170,42 @@ func (r intentRecord) validate() error {
 			return fmt.Errorf("%s without a base", r.Kind)
 		}
 		return r.Base.validate()
+	case intentCreateGroup:
+		return r.validateGroup()
 	}
 	return fmt.Errorf("kind %q", r.Kind)
 }
 
-// thinID is the thin device that the intent is about.
-func (r intentRecord) thinID() uint32 {
-	if r.Volume != nil {
-		return r.Volume.ThinID
+func (r intentRecord) validateGroup() error {
+	if len(r.Group) == 0 || len(r.Group) > MaximumGroup || r.Volume != nil || r.Base != nil || r.Name != "" {
+		return fmt.Errorf("%s of %d volumes", r.Kind, len(r.Group))
 	}
-	return r.Base.ThinID
+	names, thins := map[string]bool{}, map[uint32]bool{}
+	for _, member := range r.Group {
+		if !volumeNamePattern.MatchString(member.Name) || names[member.Name] || thins[member.Volume.ThinID] {
+			return fmt.Errorf("%s with volume %q and thin id %d", r.Kind, member.Name, member.Volume.ThinID)
+		}
+		names[member.Name], thins[member.Volume.ThinID] = true, true
+		if err := member.Volume.validate(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// thinIDs are the thin devices that the intent is about.
+func (r intentRecord) thinIDs() []uint32 {
+	switch {
+	case r.Volume != nil:
+		return []uint32{r.Volume.ThinID}
+	case r.Base != nil:
+		return []uint32{r.Base.ThinID}
+	}
+	ids := make([]uint32, len(r.Group))
+	for i, member := range r.Group {
+		ids[i] = member.Volume.ThinID
+	}
+	return ids
 }
 
 type record interface{ validate() error }

@@ -36,6 +36,7 @@ func TestRecordsRoundTrip(t *testing.T) {
 	roundTrip(t, intentRecord{Kind: intentDeleteVolume, Name: "a", Volume: &v})
 	roundTrip(t, intentRecord{Kind: intentCreateBase, Base: &b})
 	roundTrip(t, intentRecord{Kind: intentDeleteBase, Base: &b})
+	roundTrip(t, intentRecord{Kind: intentCreateGroup, Group: []groupRecord{{"a", v}}})
 	roundTrip(t, poolRecord{Version: registryVersion, PoolID: newPoolID(), BlockSectors: 128})
 }
 
@@ -53,6 +54,8 @@ func TestRecordsRefuse(t *testing.T) {
 	v, b := exampleVolume(), exampleBase()
 	for _, r := range []intentRecord{
 		{}, {Kind: "sell", Name: "a", Volume: &v}, {Kind: intentCreateVolume, Name: "../a", Volume: &v}, {Kind: intentCreateVolume, Name: "a"},
+		{Kind: intentCreateGroup}, {Kind: intentCreateGroup, Name: "a", Group: []groupRecord{{"a", v}}}, {Kind: intentCreateGroup, Group: []groupRecord{{"a", v}, {"b", v}}},
+		{Kind: intentCreateGroup, Group: []groupRecord{{"../a", v}}}, {Kind: intentCreateGroup, Group: make([]groupRecord, MaximumGroup+1)},
 		{Kind: intentCreateBase, Volume: &v}, {Kind: intentDeleteBase}, {Kind: intentCreateBase, Name: "a", Base: &b}, {Kind: intentDeleteVolume, Name: "a", Volume: &v, Base: &b},
 	} {
 		if got, err := decodeRecord[intentRecord](encodeRecord(r)); !errors.Is(err, errRecordDamaged) {

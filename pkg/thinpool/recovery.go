@@ -24,12 +24,25 @@ func (p *Pool) loadIntent(number uint64, r intentRecord) error {
 		p.deletions[r.Volume.ThinID] = &deletion{thin: r.Volume.ThinID, size: r.Volume.Size, intent: number, volume: r.Name}
 		return nil
 	}
-	if old, taken := p.volumes[r.Name]; taken && old.record.ThinID != r.Volume.ThinID {
-		return fmt.Errorf("%w: intent %d and a record are about the volume %s, with thin ids %d and %d", ErrPoolDamaged, number, r.Name, r.Volume.ThinID, old.record.ThinID)
-	} else if !taken {
-		p.promised += r.Volume.Size
+	if r.Kind == intentCreateGroup {
+		for _, member := range r.Group {
+			if err := p.loadCreation(number, member.Name, member.Volume, true); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
-	p.volumes[r.Name] = &volume{record: *r.Volume, state: volumeCreating, intent: number}
+	return p.loadCreation(number, r.Name, *r.Volume, false)
+}
+
+// loadCreation loads the creation of one volume, alone or in a group.
+func (p *Pool) loadCreation(number uint64, name string, record volumeRecord, grouped bool) error {
+	if old, taken := p.volumes[name]; taken && old.record.ThinID != record.ThinID {
+		return fmt.Errorf("%w: intent %d and a record are about the volume %s, with thin ids %d and %d", ErrPoolDamaged, number, name, record.ThinID, old.record.ThinID)
+	} else if !taken {
+		p.promised += record.Size
+	}
+	p.volumes[name] = &volume{record: record, state: volumeCreating, intent: number, grouped: grouped}
 	return nil
 }
 
@@ -109,6 +122,7 @@ func (p *Pool) finishIntents(ctx context.Context, thins map[uint32]bool) {
 		}
 	}
 	reached(failRecoverDeletions)
+	p.finishGroups(ctx, thins)
 	for _, name := range p.creating() {
 		v := p.volumes[name]
 		switch {

@@ -260,7 +260,9 @@ func readContents(tx *bbolt.Tx) (*registryContents, error) {
 				return errors.Join(fmt.Errorf("intent %x: %w", key, errRecordDamaged), err)
 			}
 			c.intents[binary.BigEndian.Uint64(key)] = r
-			used(r.thinID())
+			for _, id := range r.thinIDs() {
+				used(id)
+			}
 			return nil
 		}),
 	)
