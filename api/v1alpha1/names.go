@@ -24,13 +24,13 @@ const (
 	// DefaultPoolName is the pool of a StorageClass that names none.
 	DefaultPoolName = "default"
 
-	// VolumeFinalizer keeps a ThinVolume until the node has given back its thin device.
+	// VolumeFinalizer keeps a ThinVolume, a ThinSnapshot and a ThinGroupSnapshot until the node has given back its thin devices.
 	VolumeFinalizer = "csi-dm.io/thin-device"
 
 	// PoolFinalizer keeps a ThinPool, and a NodeThinPool, until no volume needs it.
 	PoolFinalizer = "csi-dm.io/pool-in-use"
 
-	// LabelPool and LabelNode stand on NodeThinPools, ThinVolumes and capacity objects, for selection by people and tools.
+	// LabelPool and LabelNode stand on NodeThinPools, ThinVolumes, ThinSnapshots and capacity objects, for selection by people and tools.
 	// LabelNode holds the topology value, which is a valid label value for every node name.
 	LabelPool = "csi-dm.io/pool"
 	LabelNode = "csi-dm.io/node"
@@ -40,9 +40,9 @@ const (
 	ManagedByCapacity = "capacity-tracker"
 )
 
-// Condition types of NodeThinPool and ThinVolume, and the reasons that other parts of the driver act on.
+// Condition types of NodeThinPool, ThinVolume and ThinSnapshot, and the reasons that other parts of the driver act on.
 const (
-	// ConditionReady: the pool serves volumes; the volume's thin device exists and holds its file system.
+	// ConditionReady: the pool serves volumes; the thin device of the volume or snapshot exists and holds its file system.
 	ConditionReady = "Ready"
 	// ConditionAdmitting on a NodeThinPool: new volumes are accepted.
 	ConditionAdmitting = "Admitting"
@@ -66,6 +66,7 @@ const (
 	ReasonDeviceInUse     = "DeviceInUse"
 	ReasonVolumeNotFound  = "VolumeNotFound"
 	ReasonVolumeInUse     = "VolumeInUse"
+	ReasonWritesLost      = "WritesLost"
 	ReasonBelowMinFree    = "BelowMinFreeSpace"
 	ReasonAdmittingVolume = "Admitting"
 	ReasonInvalidSelector = "InvalidNodeSelector"

@@ -14,6 +14,8 @@ var schemeBuilder = runtime.NewSchemeBuilder(func(scheme *runtime.Scheme) error 
 		&ThinPool{}, &ThinPoolList{},
 		&NodeThinPool{}, &NodeThinPoolList{},
 		&ThinVolume{}, &ThinVolumeList{},
+		&ThinSnapshot{}, &ThinSnapshotList{},
+		&ThinGroupSnapshot{}, &ThinGroupSnapshotList{},
 	)
 	metav1.AddToGroupVersion(scheme, GroupVersion)
 	return nil

@@ -25,6 +25,7 @@ import (
 // +kubebuilder:printcolumn:name="Exclusive",type=string,JSONPath=`.status.exclusive`,priority=1
 // +kubebuilder:printcolumn:name="ThinID",type=integer,JSONPath=`.status.thinID`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="!self.metadata.name.endsWith('.snapshot')",message="metadata.name: names that end with '.snapshot' are kept for the thin devices of snapshots"
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$') && size(self.metadata.name) <= 96",message="metadata.name: a volume's name has at most 96 characters: lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit"
 type ThinVolume struct {
 	metav1.TypeMeta   `json:",inline"`
@@ -45,6 +46,8 @@ type ThinVolume struct {
 // +kubebuilder:validation:XValidation:rule="self.volumeMode != 'Block' || !has(self.rootMode)",message="rootMode must be absent with volumeMode Block"
 // +kubebuilder:validation:XValidation:rule="has(self.rootMode) == has(oldSelf.rootMode) && (!has(self.rootMode) || self.rootMode == oldSelf.rootMode)",message="rootMode is immutable: it is set once, on a fresh volume"
 // +kubebuilder:validation:XValidation:rule="has(self.fsType) == has(oldSelf.fsType) && (!has(self.fsType) || self.fsType == oldSelf.fsType) && has(self.mkfsOptions) == has(oldSelf.mkfsOptions) && (!has(self.mkfsOptions) || self.mkfsOptions == oldSelf.mkfsOptions)",message="fsType and mkfsOptions are immutable: a volume is formatted once, when it is made"
+// +kubebuilder:validation:XValidation:rule="has(self.source) == has(oldSelf.source) && (!has(self.source) || self.source == oldSelf.source)",message="source is immutable: a volume is made from it once"
+// +kubebuilder:validation:XValidation:rule="!has(self.source) || !has(self.mkfsOptions)",message="mkfsOptions do not go with source, which is formatted"
 type ThinVolumeSpec struct {
 	// Node whose pool holds the volume.
 	// +kubebuilder:validation:MinLength=1
@@ -81,6 +84,11 @@ type ThinVolumeSpec struct {
 	// +optional
 	RootMode string `json:"rootMode,omitempty"`
 
+	// What the volume begins as: something in the same pool, which may be gone once the volume is made. It is empty for a volume
+	// that is formatted.
+	// +optional
+	Source *VolumeSource `json:"source,omitempty"`
+
 	// Claim that the volume was made for, as csi-provisioner named it.
 	// +optional
 	Claim *ClaimReference `json:"claim,omitempty"`
@@ -99,6 +107,24 @@ const (
 
 // IsBlock tells whether pods get the device itself.
 func (s *ThinVolumeSpec) IsBlock() bool { return s.VolumeMode == VolumeModeBlock }
+
+// VolumeSource names a ThinSnapshot or a ThinVolume.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.snapshotName) != has(self.volumeName)",message="exactly one of snapshotName and volumeName"
+type VolumeSource struct {
+	// ThinSnapshot that the volume is restored from.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=80
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
+	// +optional
+	SnapshotName string `json:"snapshotName,omitempty"`
+	// ThinVolume that the volume is a clone of.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=96
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
+	// +optional
+	VolumeName string `json:"volumeName,omitempty"`
+}
 
 // ClaimReference names a PersistentVolumeClaim.
 type ClaimReference struct {

@@ -71,7 +71,7 @@ func New(ctx context.Context, config *rest.Config, options Options, registerer p
 	publisher := &capacity.Publisher{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), View: v, Namespace: options.Namespace}
 	c.service, err = csi.New(ctx, csi.Options{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), View: v, Informers: mgr.GetCache(),
-		Capacity: publisher, Patience: options.CreateTimeout,
+		Capacity: publisher, Patience: options.CreateTimeout, Recorder: mgr.GetEventRecorder("csi-dm-controller"),
 	})
 	if err != nil {
 		return nil, err
@@ -140,6 +140,7 @@ func (c *Controller) serve(ctx context.Context) error {
 		Register: func(registrar grpc.ServiceRegistrar) {
 			csispec.RegisterIdentityServer(registrar, c.identity)
 			csispec.RegisterControllerServer(registrar, c.service)
+			csispec.RegisterGroupControllerServer(registrar, c.service)
 		},
 		Metrics: c.metrics,
 	})

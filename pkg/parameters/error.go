@@ -13,12 +13,15 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("parameter %s: %q is not allowed: %s", e.Key, e.Value, e.Allowed)
 }
 
-// UnknownKeyError is a key that no StorageClass of csi-dm has.
+// UnknownKeyError is a key that no class of csi-dm has.
 type UnknownKeyError struct {
 	Key     string
 	Allowed []string
 }
 
 func (e *UnknownKeyError) Error() string {
+	if len(e.Allowed) == 0 {
+		return fmt.Sprintf("parameter %q is unknown: none is allowed here", e.Key)
+	}
 	return fmt.Sprintf("parameter %q is unknown: allowed are %q", e.Key, e.Allowed)
 }

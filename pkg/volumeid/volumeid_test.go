@@ -34,6 +34,32 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+func TestCheckSnapshot(t *testing.T) {
+	for _, id := range append([]string{strings.Repeat("a", 81)}, hostile...) {
+		if err := volumeid.CheckSnapshot("snapshot_id", id); err == nil || !strings.Contains(err.Error(), "snapshot_id") {
+			t.Errorf("CheckSnapshot(%.40q) = %v", id, err)
+		}
+	}
+	for _, id := range []string{"a", "snapshot-3b9d1f6e-0f5c-4e0c-9d44-000000000000", "a.snapshot", strings.Repeat("a", 80)} {
+		if err := volumeid.CheckSnapshot("snapshot_id", id); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A snapshot's thin device has a name that no volume can have, and that the pool takes.
+func TestSnapshotDevice(t *testing.T) {
+	for _, id := range []string{"a", "a.snapshot", strings.Repeat("a", 80)} {
+		device := volumeid.SnapshotDevice(id)
+		if volumeid.Check("volume_id", device) == nil {
+			t.Errorf("a volume may be called %q, the device of snapshot %q", device, id)
+		}
+		if len(device) > volumeid.MaximumLength {
+			t.Errorf("%q has %d characters", device, len(device))
+		}
+	}
+}
+
 func TestCheckPool(t *testing.T) {
 	for _, name := range append([]string{"a.b", strings.Repeat("a", 41)}, hostile...) {
 		if err := volumeid.CheckPool("pool", name); err == nil {

@@ -34,6 +34,7 @@ const (
 // replica is a controller of the cluster, with the rights that the chart gives it, and a client of its CSI service.
 type replica struct {
 	csi.ControllerClient
+	csi.GroupControllerClient
 	stop func()
 }
 
@@ -80,7 +81,7 @@ func startReplica(t *testing.T, change ...func(*controller.Options)) *replica {
 	if _, err := csi.NewIdentityClient(connection).Probe(probe, &csi.ProbeRequest{}, grpc.WaitForReady(true)); err != nil {
 		t.Fatalf("the controller does not serve: %v", err)
 	}
-	return &replica{ControllerClient: csi.NewControllerClient(connection), stop: stop}
+	return &replica{ControllerClient: csi.NewControllerClient(connection), GroupControllerClient: csi.NewGroupControllerClient(connection), stop: stop}
 }
 
 // scene is a pool on some nodes, a class of it, and a controller.
@@ -120,6 +121,16 @@ func newScene(t *testing.T, nodes int, size int64, change ...func(*controller.Op
 		must(t, suite.List(context.Background(), &volumes, client.MatchingFields{"spec.poolName": s.pool}))
 		for i := range volumes.Items {
 			remove(t, &volumes.Items[i])
+		}
+		var snapshots v1alpha1.ThinSnapshotList
+		must(t, suite.List(context.Background(), &snapshots, client.MatchingFields{"spec.poolName": s.pool}))
+		for i := range snapshots.Items {
+			remove(t, &snapshots.Items[i])
+		}
+		var groups v1alpha1.ThinGroupSnapshotList
+		must(t, suite.List(context.Background(), &groups, client.MatchingFields{"spec.poolName": s.pool}))
+		for i := range groups.Items {
+			remove(t, &groups.Items[i])
 		}
 		remove(t, class)
 		remove(t, pool)

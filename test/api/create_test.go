@@ -121,8 +121,13 @@ func TestBadRequests(t *testing.T) {
 		"many nodes": {func(r *csi.CreateVolumeRequest) {
 			r.VolumeCapabilities[0].AccessMode.Mode = csi.VolumeCapability_AccessMode_MULTI_NODE_MULTI_WRITER
 		}, codes.InvalidArgument, []string{"access_mode", "MULTI_NODE_MULTI_WRITER", "SINGLE_NODE_WRITER"}},
-		"no capability": {func(r *csi.CreateVolumeRequest) { r.VolumeCapabilities = nil }, codes.InvalidArgument, []string{"volume_capabilities"}},
-		"snapshot":      {func(r *csi.CreateVolumeRequest) { r.VolumeContentSource = &csi.VolumeContentSource{} }, codes.InvalidArgument, []string{"volume_content_source"}},
+		"no capability":     {func(r *csi.CreateVolumeRequest) { r.VolumeCapabilities = nil }, codes.InvalidArgument, []string{"volume_capabilities"}},
+		"source of no kind": {func(r *csi.CreateVolumeRequest) { r.VolumeContentSource = &csi.VolumeContentSource{} }, codes.InvalidArgument, []string{"volume_content_source.type", "snapshot or volume"}},
+		"hostile snapshot":  {func(r *csi.CreateVolumeRequest) { r.VolumeContentSource = fromSnapshot("../../etc") }, codes.InvalidArgument, []string{"volume_content_source.snapshot.snapshot_id", "../../etc"}},
+		"hostile volume":    {func(r *csi.CreateVolumeRequest) { r.VolumeContentSource = fromVolume("a,ro") }, codes.InvalidArgument, []string{"volume_content_source.volume.volume_id", "a,ro"}},
+		"snapshot's device": {func(r *csi.CreateVolumeRequest) { r.VolumeContentSource = fromVolume("a.snapshot") }, codes.InvalidArgument, []string{"volume_content_source.volume.volume_id", ".snapshot"}},
+		"unknown snapshot":  {func(r *csi.CreateVolumeRequest) { r.VolumeContentSource = fromSnapshot("missing") }, codes.NotFound, []string{"volume_content_source", "missing"}},
+		"unknown volume":    {func(r *csi.CreateVolumeRequest) { r.VolumeContentSource = fromVolume("missing") }, codes.NotFound, []string{"volume_content_source", "missing"}},
 		"other topology": {func(r *csi.CreateVolumeRequest) {
 			r.AccessibilityRequirements.Preferred[0].Segments = map[string]string{"kubernetes.io/hostname": node.name}
 		}, codes.InvalidArgument, []string{"accessibility_requirements.preferred", v1alpha1.TopologyKey}},

@@ -28,6 +28,8 @@ func manifest(t *testing.T, kind, name, spec string) *unstructured.Unstructured 
 
 const devices = "source: {devices: [/dev/sdx]}"
 
+const snapshotSpec = "{nodeName: nowhere, poolName: refused, volumeName: a, capacity: 1Gi}"
+
 // oneKind is what is said of a source that is none, or two.
 const oneKind = "exactly one of devices, dataDevice with metadataDevice, thinPoolDevice, and loopback"
 
@@ -56,6 +58,11 @@ func TestAcceptedKinds(t *testing.T) {
 		{"ThinVolume", "accepted-a1b2c3d4", "{nodeName: nowhere, poolName: accepted, capacity: 10Gi, fsType: ext4}", map[string]any{"volumeMode": "Filesystem"}},
 		{"ThinVolume", "accepted-block", "{nodeName: nowhere, poolName: accepted, capacity: 10Gi, volumeMode: Block}", map[string]any{"fsType": nil}},
 		{"ThinVolume", "accepted-number", "{nodeName: nowhere, poolName: accepted, capacity: 1073741824, fsType: xfs, mkfsOptions: [-i, size=1024], rootMode: '2770'}", nil},
+		{"ThinVolume", "accepted-restored", "{nodeName: nowhere, poolName: accepted, capacity: 10Gi, fsType: ext4, source: {snapshotName: snapshot-1}}", nil},
+		{"ThinVolume", "accepted-clone", "{nodeName: nowhere, poolName: accepted, capacity: 10Gi, fsType: xfs, source: {volumeName: pvc-1-a1b2c3d4}}", nil},
+		{"ThinGroupSnapshot", "accepted-group", "{nodeName: nowhere, poolName: accepted, members: [{volumeName: a, snapshotName: b, capacity: 1Gi}, {volumeName: c, snapshotName: d, capacity: 2Gi, fsType: xfs}]}", nil},
+		{"ThinSnapshot", "accepted-snapshot", "{nodeName: nowhere, poolName: accepted, volumeName: pvc-1-a1b2c3d4, capacity: 10Gi, fsType: xfs, claim: {namespace: a, name: b}}", nil},
+		{"ThinSnapshot", "accepted.snapshot", "{nodeName: nowhere, poolName: accepted, volumeName: a, capacity: 1}", nil},
 	} {
 		t.Run(accepted.kind+"/"+accepted.name, func(t *testing.T) {
 			object := manifest(t, accepted.kind, accepted.name, accepted.spec)
@@ -80,6 +87,19 @@ func TestRefusedKinds(t *testing.T) {
 		kind, name, spec string
 		words            []string
 	}{
+		{"ThinGroupSnapshot", "no-members", "{nodeName: nowhere, poolName: refused, members: []}", []string{"spec.members", "at least 1 items"}},
+		{"ThinGroupSnapshot", "one-volume-twice", "{nodeName: nowhere, poolName: refused, members: [{volumeName: a, snapshotName: b, capacity: 1Gi}, {volumeName: a, snapshotName: c, capacity: 1Gi}]}", []string{"spec.members[1]", "Duplicate value"}},
+		{"ThinGroupSnapshot", "one-name-twice", "{nodeName: nowhere, poolName: refused, members: [{volumeName: a, snapshotName: b, capacity: 1Gi}, {volumeName: c, snapshotName: b, capacity: 1Gi}]}", []string{"snapshotName may be there once"}},
+		{"ThinVolume", "two-origins", "{nodeName: nowhere, poolName: refused, capacity: 1Gi, fsType: ext4, source: {snapshotName: a, volumeName: b}}", []string{"spec.source", "exactly one of snapshotName and volumeName"}},
+		{"ThinVolume", "no-origin", "{nodeName: nowhere, poolName: refused, capacity: 1Gi, fsType: ext4, source: {}}", []string{"spec.source", "exactly one of snapshotName and volumeName"}},
+		{"ThinVolume", "bad-origin", "{nodeName: nowhere, poolName: refused, capacity: 1Gi, fsType: ext4, source: {snapshotName: ../x}}", []string{"spec.source.snapshotName", "../x"}},
+		{"ThinVolume", "origin-and-mkfs", "{nodeName: nowhere, poolName: refused, capacity: 1Gi, fsType: ext4, mkfsOptions: [-O, x], source: {volumeName: a}}", []string{"mkfsOptions do not go with source"}},
+		{"ThinVolume", "a.snapshot", "{nodeName: nowhere, poolName: refused, capacity: 1Gi, fsType: ext4}", []string{"metadata.name", ".snapshot"}},
+		{"ThinSnapshot", strings.Repeat("a", 81), snapshotSpec, []string{"metadata.name", "80 characters"}},
+		{"ThinSnapshot", "no-volume", "{nodeName: nowhere, poolName: refused, capacity: 1Gi}", []string{"spec.volumeName", "Required value"}},
+		{"ThinSnapshot", "bad-volume", "{nodeName: nowhere, poolName: refused, volumeName: ../etc, capacity: 1Gi}", []string{"spec.volumeName", "../etc"}},
+		{"ThinSnapshot", "no-capacity", "{nodeName: nowhere, poolName: refused, volumeName: a, capacity: 0}", []string{"capacity must be greater than 0"}},
+		{"ThinSnapshot", "file-system", "{nodeName: nowhere, poolName: refused, volumeName: a, capacity: 1Gi, fsType: btrfs}", []string{"spec.fsType", "ext4", "xfs"}},
 		{"ThinPool", "no-source", pool("blockSize: 64Ki"), []string{"spec.source", "Required value"}},
 		{"ThinPool", "empty-source", pool("source: {}"), []string{"spec.source", oneKind}},
 		{"ThinPool", "two-sources", pool("source: {devices: [/dev/sdx], loopback: {}}"), []string{"spec.source", oneKind}},
@@ -164,9 +184,11 @@ func TestRefusedKinds(t *testing.T) {
 // TestImmutableFields: what the kernel cannot change, nobody can.
 func TestImmutableFields(t *testing.T) {
 	base := map[string]string{
-		"ThinPool":     "{blockSize: 128Ki, " + devices + "}",
-		"NodeThinPool": "{nodeName: node-a, poolName: immutable, " + devices + "}",
-		"ThinVolume":   "{nodeName: nowhere, poolName: p, capacity: 2Gi, fsType: ext4, mkfsOptions: [-m, '1']}",
+		"ThinPool":          "{blockSize: 128Ki, " + devices + "}",
+		"NodeThinPool":      "{nodeName: node-a, poolName: immutable, " + devices + "}",
+		"ThinVolume":        "{nodeName: nowhere, poolName: p, capacity: 2Gi, fsType: ext4, mkfsOptions: [-m, '1']}",
+		"ThinSnapshot":      "{nodeName: nowhere, poolName: p, volumeName: a, capacity: 2Gi}",
+		"ThinGroupSnapshot": "{nodeName: nowhere, poolName: p, members: [{volumeName: a, snapshotName: b, capacity: 1Gi}]}",
 	}
 	for kind, spec := range base {
 		object := manifest(t, kind, "immutable", spec)
@@ -198,6 +220,10 @@ func TestImmutableFields(t *testing.T) {
 		{"ThinVolume", "{volumeMode: Block, fsType: null, mkfsOptions: null}", []string{"volumeMode is immutable"}},
 		{"ThinVolume", "{rootMode: '0700'}", []string{"rootMode is immutable"}},
 		{"ThinVolume", "{mkfsOptions: null}", []string{"fsType and mkfsOptions are immutable"}},
+		{"ThinVolume", "{source: {volumeName: a}}", []string{"source is immutable"}},
+		{"ThinGroupSnapshot", "{members: [{volumeName: c, snapshotName: b, capacity: 1Gi}]}", []string{"spec is immutable"}},
+		{"ThinSnapshot", "{volumeName: b}", []string{"spec is immutable"}},
+		{"ThinSnapshot", "{capacity: 3Gi}", []string{"spec is immutable"}},
 	} {
 		t.Run(change.kind+"/"+change.patch, func(t *testing.T) {
 			object := manifest(t, change.kind, "immutable", "{}")

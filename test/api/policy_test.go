@@ -25,14 +25,14 @@ func TestAgentRights(t *testing.T) {
 	agent.keep(true)
 	newStandIn(t, other, nil).decide(sleeps)
 	for _, node := range []string{own, other} {
-		for _, object := range []client.Object{volumeOn(node), partOn(node)} {
+		for _, object := range []client.Object{volumeOn(node), snapshotOn(node), groupOn(node), partOn(node)} {
 			must(t, suite.Create(t.Context(), object))
 			t.Cleanup(func() { remove(t, object) })
 		}
 	}
 	changes := map[string]func(client.Object) error{
 		"status": func(object client.Object) error {
-			return agent.Status().Patch(t.Context(), object, merge(`{"status":{"poolID":"changed"}}`))
+			return agent.Status().Patch(t.Context(), object, merge(`{"status":{"observedGeneration":7}}`))
 		},
 		"status by update": func(object client.Object) error {
 			must(t, suite.Get(t.Context(), client.ObjectKeyFromObject(object), object))
@@ -42,8 +42,13 @@ func TestAgentRights(t *testing.T) {
 			return agent.Patch(t.Context(), object, merge(`{"metadata":{"finalizers":["csi-dm.io/changed"]}}`))
 		},
 		"spec": func(object client.Object) error {
-			if _, ok := object.(*v1alpha1.ThinVolume); ok {
+			switch object.(type) {
+			case *v1alpha1.ThinVolume:
 				return agent.Patch(t.Context(), object, merge(`{"spec":{"capacity":"2Gi"}}`))
+			case *v1alpha1.ThinGroupSnapshot:
+				return agent.Patch(t.Context(), object, merge(`{"spec":{"poolName":"other"}}`))
+			case *v1alpha1.ThinSnapshot:
+				return agent.Patch(t.Context(), object, merge(`{"spec":{"volumeName":"other"}}`))
 			}
 			return agent.Patch(t.Context(), object, merge(`{"spec":{"overprovision":5}}`))
 		},
@@ -54,19 +59,22 @@ func TestAgentRights(t *testing.T) {
 		},
 	}
 	for _, node := range []string{own, other} {
-		for _, kind := range []string{"volume", "pool"} {
+		for kind, of := range map[string]func(string) client.Object{
+			"volume":   func(node string) client.Object { return volumeOn(node) },
+			"snapshot": func(node string) client.Object { return snapshotOn(node) },
+			"group":    func(node string) client.Object { return groupOn(node) },
+			"pool":     func(node string) client.Object { return partOn(node) },
+		} {
 			for what, change := range changes {
 				t.Run(strings.Join([]string{kind, what, strings.SplitN(node, "-", 2)[0]}, "/"), func(t *testing.T) {
-					object := client.Object(volumeOn(node))
-					if kind == "pool" {
-						object = partOn(node)
-					}
+					object := of(node)
 					err := change(object)
 					allowed := node == own && (strings.HasPrefix(what, "status") || what == "finalizers")
 					switch {
 					case allowed && err != nil:
 						t.Errorf("refused: %v", err)
-					case !allowed && !refused(err):
+					// A spec that nobody may change is refused by the kind before the policy is asked.
+					case !allowed && !refused(err) && (err == nil || !strings.Contains(err.Error(), "spec is immutable")):
 						t.Errorf("%v: want that it is refused", err)
 					}
 				})
@@ -105,6 +113,24 @@ func volumeOn(node string) *v1alpha1.ThinVolume {
 	return &v1alpha1.ThinVolume{
 		ObjectMeta: metav1.ObjectMeta{Name: "rights-" + node},
 		Spec:       v1alpha1.ThinVolumeSpec{NodeName: node, PoolName: "rights", Capacity: resource.MustParse("1Gi"), FSType: "ext4"},
+	}
+}
+
+func snapshotOn(node string) *v1alpha1.ThinSnapshot {
+	return &v1alpha1.ThinSnapshot{
+		ObjectMeta: metav1.ObjectMeta{Name: "rights-" + node},
+		Spec: v1alpha1.ThinSnapshotSpec{
+			NodeName: node, PoolName: "rights", VolumeName: "rights-" + node, Capacity: resource.MustParse("1Gi"), FSType: "ext4",
+		},
+	}
+}
+
+func groupOn(node string) *v1alpha1.ThinGroupSnapshot {
+	return &v1alpha1.ThinGroupSnapshot{
+		ObjectMeta: metav1.ObjectMeta{Name: "rights-" + node},
+		Spec: v1alpha1.ThinGroupSnapshotSpec{NodeName: node, PoolName: "rights", Members: []v1alpha1.GroupSnapshotMember{
+			{VolumeName: "rights-" + node, SnapshotName: "rights-" + node, Capacity: resource.MustParse("1Gi")},
+		}},
 	}
 }
 

@@ -51,6 +51,8 @@ type standIn struct {
 
 	mu      sync.Mutex
 	verdict verdict
+	// onSnapshots is what becomes of new snapshots: the condition that it gives, or nothing if it is nil.
+	onSnapshots func() *metav1.Condition
 	// keeps leaves deleted volumes' finalizers alone.
 	keeps  bool
 	nextID int64
@@ -87,7 +89,7 @@ func newStandIn(t *testing.T, name string, labels map[string]string) *standIn {
 			t.Error(err)
 		}
 	})
-	s := &standIn{t: t, name: name, verdict: makes}
+	s := &standIn{t: t, name: name, verdict: makes, onSnapshots: takes}
 	s.setReady(true)
 	s.setAgentReady(true)
 	config := rest.AnonymousClientConfig(suite.config)
@@ -97,6 +99,8 @@ func newStandIn(t *testing.T, name string, labels map[string]string) *standIn {
 	s.WithWatch, err = client.NewWithWatch(config, client.Options{Scheme: suite.Scheme(), Mapper: suite.RESTMapper()})
 	must(t, err)
 	s.serve()
+	s.serveSnapshots()
+	s.serveGroups()
 	return s
 }
 

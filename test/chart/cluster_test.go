@@ -17,10 +17,14 @@ func TestAgentRights(t *testing.T) {
 	rendered := render(t, "")
 	rendered.get("ClusterRole", "release-node", &role)
 	want := map[string][]string{
-		"nodethinpools":        {"get", "list", "watch", "update", "patch"},
-		"thinvolumes":          {"get", "list", "watch", "update", "patch"},
-		"nodethinpools/status": {"update", "patch"},
-		"thinvolumes/status":   {"update", "patch"},
+		"nodethinpools":             {"get", "list", "watch", "update", "patch"},
+		"thinvolumes":               {"get", "list", "watch", "update", "patch"},
+		"thinsnapshots":             {"get", "list", "watch", "update", "patch"},
+		"thingroupsnapshots":        {"get", "list", "watch", "update", "patch"},
+		"nodethinpools/status":      {"update", "patch"},
+		"thinvolumes/status":        {"update", "patch"},
+		"thinsnapshots/status":      {"update", "patch"},
+		"thingroupsnapshots/status": {"update", "patch"},
 	}
 	for _, rule := range role.Rules {
 		if !slices.Equal(rule.APIGroups, []string{"csi-dm.io"}) || len(rule.NonResourceURLs) > 0 {
@@ -149,8 +153,8 @@ func TestKindsStay(t *testing.T) {
 			t.Errorf("%s %s would go with the chart", object.GetKind(), object.GetName())
 		}
 	}
-	if kinds != 3 {
-		t.Errorf("%d kinds, want 3", kinds)
+	if kinds != 5 {
+		t.Errorf("%d kinds, want 5", kinds)
 	}
 }
 

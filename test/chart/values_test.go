@@ -17,37 +17,42 @@ import (
 // TestRefusedValues: a value that the chart does not know, or cannot use, is refused by a message that names it.
 func TestRefusedValues(t *testing.T) {
 	for values, words := range map[string][]string{
-		"colour: blue":                                                  {"'colour' not allowed"},
-		"controller: {colour: blue}":                                    {"/controller", "'colour' not allowed"},
-		"node: {image: {registry: x}}":                                  {"/node/image", "'registry' not allowed"},
-		"node: {image: {digest: abc}}":                                  {"/node/image/digest", "sha256:"},
-		"node: {image: {pullPolicy: Sometimes}}":                        {"/node/image/pullPolicy", "'Always', 'IfNotPresent', 'Never'"},
-		"node: {image: {tag: 'a b'}}":                                   {"/node/image/tag"},
-		"node: {resources: {limit: {}}}":                                {"/node/resources", "'limit' not allowed"},
-		"node: {resources: {limits: {gpu: 1}}}":                         {"/node/resources/limits", "'gpu' not allowed"},
-		"node: {maxUnavailable: 0}":                                     {"/node/maxUnavailable"},
-		"node: {maxUnavailable: 10}":                                    nil,
-		"node: {loopbackDir: relative}":                                 {"/node/loopbackDir"},
-		"node: {runDir: /run/../etc}":                                   {"/node/runDir"},
-		"node: {httpPort: 0}":                                           {"/node/httpPort", "minimum"},
-		"node: {tolerations: [{key: a, effekt: b}]}":                    {"/node/tolerations/0", "'effekt' not allowed"},
-		"kubeletDir: '/var/lib/kubelet; rm'":                            {"/kubeletDir"},
-		"logLevel: high":                                                {"/logLevel", "want integer"},
-		"logFormat: xml":                                                {"/logFormat", "'text', 'json'"},
-		"controller: {replicas: 0}":                                     {"/controller/replicas", "minimum"},
-		"controller: {createTimeout: 45}":                               {"/controller/createTimeout", "want string"},
-		"controller: {createTimeout: soon}":                             {"/controller/createTimeout", "pattern"},
-		"controller: {kubeAPI: {qps: 0}}":                               {"/controller/kubeAPI/qps"},
-		"sidecars: {resizer: {}}":                                       {"/sidecars", "'resizer' not allowed"},
-		"sidecars: {provisioner: {args: []}}":                           {"/sidecars/provisioner", "'args' not allowed"},
-		"pools: [{name: Bad, spec: {source: {loopback: {}}}}]":          {"/pools/0/name"},
-		"pools: [{name: a}]":                                            {"/pools/0", "spec"},
-		"pools: [{name: a, spec: {}}]":                                  {"/pools/0/spec", "source"},
-		"pools: [{name: a, spec: {source: {}}}]":                        {"/pools/0/spec/source", "devices", "loopback"},
-		"pools: [{name: a, spec: {source: {devices: [sdx]}}}]":          {"/pools/0/spec/source/devices/0", "/dev/"},
-		"pools: [{name: a, spec: {source: {dataDevice: /dev/sdx}}}]":    {"/pools/0/spec/source", "metadataDevice"},
-		"pools: [{name: a, spec: {source: {thinPoolDevice: vg/pool}}}]": {"/pools/0/spec/source/thinPoolDevice", "/dev/"},
-		"pools: [{name: a, spec: {source: {thinPoolDevice: /dev/vg/pool, loopback: {}}}}]":                                                                {"/pools/0/spec/source"},
+		"colour: blue":                                                                     {"'colour' not allowed"},
+		"controller: {colour: blue}":                                                       {"/controller", "'colour' not allowed"},
+		"node: {image: {registry: x}}":                                                     {"/node/image", "'registry' not allowed"},
+		"node: {image: {digest: abc}}":                                                     {"/node/image/digest", "sha256:"},
+		"node: {image: {pullPolicy: Sometimes}}":                                           {"/node/image/pullPolicy", "'Always', 'IfNotPresent', 'Never'"},
+		"node: {image: {tag: 'a b'}}":                                                      {"/node/image/tag"},
+		"node: {resources: {limit: {}}}":                                                   {"/node/resources", "'limit' not allowed"},
+		"node: {resources: {limits: {gpu: 1}}}":                                            {"/node/resources/limits", "'gpu' not allowed"},
+		"node: {maxUnavailable: 0}":                                                        {"/node/maxUnavailable"},
+		"node: {maxUnavailable: 10}":                                                       nil,
+		"node: {loopbackDir: relative}":                                                    {"/node/loopbackDir"},
+		"node: {runDir: /run/../etc}":                                                      {"/node/runDir"},
+		"node: {httpPort: 0}":                                                              {"/node/httpPort", "minimum"},
+		"node: {tolerations: [{key: a, effekt: b}]}":                                       {"/node/tolerations/0", "'effekt' not allowed"},
+		"kubeletDir: '/var/lib/kubelet; rm'":                                               {"/kubeletDir"},
+		"logLevel: high":                                                                   {"/logLevel", "want integer"},
+		"logFormat: xml":                                                                   {"/logFormat", "'text', 'json'"},
+		"controller: {replicas: 0}":                                                        {"/controller/replicas", "minimum"},
+		"controller: {createTimeout: 45}":                                                  {"/controller/createTimeout", "want string"},
+		"controller: {createTimeout: soon}":                                                {"/controller/createTimeout", "pattern"},
+		"controller: {kubeAPI: {qps: 0}}":                                                  {"/controller/kubeAPI/qps"},
+		"sidecars: {resizer: {}}":                                                          {"/sidecars", "'resizer' not allowed"},
+		"sidecars: {snapshotter: {run: true}}":                                             {"/sidecars/snapshotter/run", "'auto', 'always', 'never'"},
+		"volumeSnapshotClasses: [{}]":                                                      {"/volumeSnapshotClasses/0", "name"},
+		"volumeSnapshotClasses: [{name: a, parameters: {a: b}}]":                           {"/volumeSnapshotClasses/0", "'parameters' not allowed"},
+		"volumeGroupSnapshotClasses: [{name: a, pool: b}]":                                 {"/volumeGroupSnapshotClasses/0", "'pool' not allowed"},
+		"volumeSnapshotClasses: [{name: a, deletionPolicy: Recycle}]":                      {"/volumeSnapshotClasses/0/deletionPolicy", "'Delete', 'Retain'"},
+		"sidecars: {provisioner: {args: []}}":                                              {"/sidecars/provisioner", "'args' not allowed"},
+		"pools: [{name: Bad, spec: {source: {loopback: {}}}}]":                             {"/pools/0/name"},
+		"pools: [{name: a}]":                                                               {"/pools/0", "spec"},
+		"pools: [{name: a, spec: {}}]":                                                     {"/pools/0/spec", "source"},
+		"pools: [{name: a, spec: {source: {}}}]":                                           {"/pools/0/spec/source", "devices", "loopback"},
+		"pools: [{name: a, spec: {source: {devices: [sdx]}}}]":                             {"/pools/0/spec/source/devices/0", "/dev/"},
+		"pools: [{name: a, spec: {source: {dataDevice: /dev/sdx}}}]":                       {"/pools/0/spec/source", "metadataDevice"},
+		"pools: [{name: a, spec: {source: {thinPoolDevice: vg/pool}}}]":                    {"/pools/0/spec/source/thinPoolDevice", "/dev/"},
+		"pools: [{name: a, spec: {source: {thinPoolDevice: /dev/vg/pool, loopback: {}}}}]": {"/pools/0/spec/source"},
 		"pools: [{name: a, spec: {source: {thinPoolDevice: /dev/vg/pool}}}, {name: b, spec: {source: {dataDevice: /dev/sdx, metadataDevice: /dev/sdy}}}]": nil,
 		"pools: [{name: a, spec: {overprovision: 0, source: {loopback: {}}}}]":                                                                            {"/pools/0/spec/overprovision"},
 		"pools: [{name: a, spec: {colour: b, source: {loopback: {}}}}]":                                                                                   {"/pools/0/spec", "'colour' not allowed"},
@@ -117,7 +122,8 @@ func TestEveryValueMatters(t *testing.T) {
 	if err := yaml.Unmarshal(content, &defaults); err != nil {
 		t.Fatal(err)
 	}
-	before, err := template(t, "")
+	// All sidecars run where the cluster knows the kinds of snapshots.
+	before, err := template(t, "", snapshotKinds...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,6 +133,8 @@ func TestEveryValueMatters(t *testing.T) {
 		"controller.image.digest": digest, "node.image.digest": digest, "sidecars.provisioner.image.digest": digest,
 		"controller.image.pullPolicy": "Never", "node.image.pullPolicy": "Never", "sidecars.provisioner.image.pullPolicy": "Never",
 		"controller.createTimeout": "7s", "controller.nodeGonePeriod": "7s", "sidecars.provisioner.timeout": "7s", "sidecars.provisioner.retryIntervalMax": "7s",
+		"sidecars.snapshotter.run": "never", "sidecars.snapshotter.image.digest": digest, "sidecars.snapshotter.image.pullPolicy": "Never",
+		"sidecars.snapshotter.timeout": "7s", "sidecars.snapshotter.retryIntervalMax": "7s", "volumeSnapshotClasses": "[{name: a}]", "volumeGroupSnapshotClasses": "[{name: a}]",
 		"controller.tolerations": "[]", "node.tolerations": "[]", "node.maxUnavailable": "7%",
 		"controller.affinity": "{nodeAffinity: {}}", "node.affinity": "{nodeAffinity: {}}",
 		"pools": "[{name: a, spec: {source: {loopback: {}}}}]", "storageClasses": "[{name: a}]",
@@ -149,7 +157,7 @@ func TestEveryValueMatters(t *testing.T) {
 		for i := len(path) - 1; i >= 0; i-- {
 			values = "{" + path[i] + ": " + values + "}"
 		}
-		after, err := template(t, values)
+		after, err := template(t, values, snapshotKinds...)
 		if err != nil {
 			t.Errorf("%s: %v", values, err)
 		} else if after == before {

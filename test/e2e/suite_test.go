@@ -30,6 +30,8 @@ const keepVariable = "KEEP"
 const (
 	classExt4 = "e2e-ext4"
 	classXFS  = "e2e-xfs"
+	// classSnapshots is a VolumeSnapshotClass.
+	classSnapshots = "e2e-snapshots"
 )
 
 // suite is what all tests share: it is made before the first and not changed.
@@ -102,6 +104,9 @@ func prepare(ctx context.Context, l *lab.Lab) error {
 		if err := suite.EnsureClass(ctx, class); err != nil {
 			return err
 		}
+	}
+	if err := suite.EnsureSnapshotClass(ctx, classSnapshots); err != nil {
+		return err
 	}
 	return takeBaseline(ctx)
 }

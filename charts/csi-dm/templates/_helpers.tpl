@@ -39,3 +39,11 @@ readOnlyRootFilesystem: true
 capabilities:
   drop: [ALL]
 {{- end -}}
+
+{{/* Whether csi-snapshotter runs: "true" or nothing. */}}
+{{- define "csi-dm.snapshots" -}}
+{{- $run := .Values.sidecars.snapshotter.run -}}
+{{- if or (eq $run "always") (and (eq $run "auto") (.Capabilities.APIVersions.Has "snapshot.storage.k8s.io/v1")) -}}
+true
+{{- end -}}
+{{- end -}}

@@ -47,6 +47,8 @@ func AddTracker(mgr manager.Manager, publisher *Publisher) error {
 		}).
 		Watches(&v1alpha1.NodeThinPool{}, t.gather(t.ofPart)).
 		Watches(&v1alpha1.ThinVolume{}, t.gather(t.ofVolume)).
+		Watches(&v1alpha1.ThinSnapshot{}, t.gather(t.ofSnapshot)).
+		Watches(&v1alpha1.ThinGroupSnapshot{}, t.gather(t.ofGroup)).
 		Watches(&v1alpha1.ThinPool{}, t.gather(t.ofThinPool)).
 		Watches(&corev1.Node{}, t.gather(t.ofNode)).
 		Watches(&corev1.Pod{}, t.gather(t.ofAgent)).

@@ -54,6 +54,16 @@ func (t *Tracker) ofVolume(ctx context.Context, object client.Object) ([]Key, er
 	return t.onNode(ctx, volume.Spec.PoolName, volume.Spec.NodeName)
 }
 
+func (t *Tracker) ofSnapshot(ctx context.Context, object client.Object) ([]Key, error) {
+	snapshot := object.(*v1alpha1.ThinSnapshot)
+	return t.onNode(ctx, snapshot.Spec.PoolName, snapshot.Spec.NodeName)
+}
+
+func (t *Tracker) ofGroup(ctx context.Context, object client.Object) ([]Key, error) {
+	group := object.(*v1alpha1.ThinGroupSnapshot)
+	return t.onNode(ctx, group.Spec.PoolName, group.Spec.NodeName)
+}
+
 func (t *Tracker) onNode(ctx context.Context, pool, node string) ([]Key, error) {
 	classes, err := t.view.Classes(ctx, pool)
 	keys := make([]Key, 0, len(classes))

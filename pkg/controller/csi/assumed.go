@@ -7,7 +7,7 @@ import (
 	"github.com/csi-dm/csi-dm/pkg/controller/view"
 )
 
-// assumedVolumes are the volumes that calls under way have promised, for the moment until the caches show them.
+// assumedVolumes are the volumes, and the devices of snapshots, that calls under way have promised, for the moment until the caches show them.
 type assumedVolumes struct {
 	// admission is held from the look at what was promised to the promise: one admission at a time.
 	admission sync.Mutex

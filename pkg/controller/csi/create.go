@@ -15,7 +15,8 @@ import (
 	"github.com/csi-dm/csi-dm/pkg/controller/view"
 )
 
-// CreateVolume makes a volume on the node that the request prefers, or on the one with the most room where it prefers none.
+// CreateVolume makes a volume on the node that the request prefers, or on the one with the most room where it prefers none. One
+// with a source is made on the source's node.
 func (s *Service) CreateVolume(ctx context.Context, req *csi.CreateVolumeRequest) (*csi.CreateVolumeResponse, error) {
 	r, err := readRequest(req)
 	if err != nil {
@@ -23,12 +24,14 @@ func (s *Service) CreateVolume(ctx context.Context, req *csi.CreateVolumeRequest
 	}
 	volume, err := s.create(ctx, &r)
 	if err != nil {
+		s.tellPods(ctx, &r, err)
 		return nil, asStatus(err)
 	}
 	return &csi.CreateVolumeResponse{Volume: &csi.Volume{
 		VolumeId:      volume.Name,
 		CapacityBytes: view.VolumeSize(volume, 1),
 		VolumeContext: contextOf(volume),
+		ContentSource: r.source.content(),
 		AccessibleTopology: []*csi.Topology{{
 			Segments: map[string]string{v1alpha1.TopologyKey: v1alpha1.TopologyValue(volume.Spec.NodeName)},
 		}},
@@ -48,16 +51,19 @@ func (s *Service) create(ctx context.Context, r *request) (*v1alpha1.ThinVolume,
 	if err := s.view.CheckPool(ctx, r.pool); err != nil {
 		return nil, err
 	}
-	node, err := s.chooseNode(ctx, r)
-	if err != nil {
-		return nil, err
-	}
-	ctx = klog.NewContext(ctx, klog.FromContext(ctx).WithValues("volume", v1alpha1.VolumeName(r.name, node), "node", node))
-	if err := s.clearElsewhere(ctx, r, node); err != nil {
-		return nil, err
-	}
 	for {
+		node, err := s.place(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		ctx := klog.NewContext(ctx, klog.FromContext(ctx).WithValues("volume", v1alpha1.VolumeName(r.name, node), "node", node))
+		if err := s.clearElsewhere(ctx, r, node); err != nil {
+			return nil, err
+		}
 		volume, release, err := s.ensure(ctx, r, node)
+		if errors.Is(err, errGone) {
+			continue
+		}
 		if err != nil {
 			return nil, s.published(ctx, r.pool, node, err)
 		}
@@ -94,6 +100,10 @@ func (s *Service) ensure(ctx context.Context, r *request, node string) (_ *v1alp
 		case !apierrors.IsNotFound(err):
 			return nil, nil, err
 		}
+		if r.source != nil && !r.source.settled {
+			// It was there when its node was looked for.
+			return nil, nil, errGone
+		}
 		volume = r.volume(node)
 		release, err = s.admit(ctx, r, node, volume.Name)
 		if err != nil {
@@ -119,7 +129,9 @@ func compatible(volume *v1alpha1.ThinVolume, r *request) error {
 		return different(volume, fmt.Sprintf("its pool is %q", spec.PoolName))
 	case spec.IsBlock() != r.block:
 		return different(volume, fmt.Sprintf("its volume mode is %s", spec.VolumeMode))
-	case spec.FSType != string(r.format.Type):
+	case !sameSource(spec.Source, r):
+		return different(volume, "it has another source")
+	case spec.FSType != string(r.format.Type) && (r.source == nil || r.source.asked != ""):
 		return different(volume, fmt.Sprintf("its file system is %s", spec.FSType))
 	case !slices.Equal(spec.MkfsOptions, r.format.Options):
 		return different(volume, fmt.Sprintf("its mkfs options are %q", spec.MkfsOptions))

@@ -47,7 +47,7 @@ func (s *Service) delete(ctx context.Context, name string) error {
 		}
 	}
 	for {
-		gone, err := s.gone(ctx, volume)
+		gone, err := isGone(ctx, s, volume)
 		if gone || err != nil {
 			return err
 		}
@@ -65,12 +65,7 @@ func (s *Service) delete(ctx context.Context, name string) error {
 	}
 }
 
-// find asks the API server for a volume that the cache does not show.
+// find gives a volume by its handle.
 func (s *Service) find(ctx context.Context, name string) (*v1alpha1.ThinVolume, error) {
-	volume := new(v1alpha1.ThinVolume)
-	err := s.client.Get(ctx, client.ObjectKey{Name: name}, volume)
-	if apierrors.IsNotFound(err) {
-		err = s.live.Get(ctx, client.ObjectKey{Name: name}, volume)
-	}
-	return volume, err
+	return findObject[v1alpha1.ThinVolume](ctx, s, name)
 }

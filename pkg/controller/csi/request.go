@@ -23,6 +23,8 @@ type request struct {
 	format   filesystem.Format
 	rootMode filesystem.RootMode
 	claim    parameters.Claim
+	// source is what the volume begins as; nil for one that is formatted.
+	source *source
 	// The topology values of the nodes among which the volume may live: the first one only where preferred is set. None at
 	// all means any node.
 	nodes     []string
@@ -34,8 +36,9 @@ func readRequest(req *csi.CreateVolumeRequest) (request, error) {
 	if err != nil {
 		return request{}, err
 	}
-	if req.GetVolumeContentSource() != nil {
-		return request{}, &fieldError{"volume_content_source", "set", "nothing: snapshots and clones are not supported"}
+	from, err := readSource(req)
+	if err != nil {
+		return request{}, err
 	}
 	if len(req.GetMutableParameters()) > 0 {
 		return request{}, &fieldError{"mutable_parameters", "set", "nothing: VolumeAttributesClasses are not supported"}
@@ -52,12 +55,19 @@ func readRequest(req *csi.CreateVolumeRequest) (request, error) {
 	if err != nil {
 		return request{}, err
 	}
+	if from != nil {
+		// What is formatted already is not formatted again.
+		class.Format.Options = nil
+		if from.unsized {
+			size = sizeRange{} // the source's
+		}
+	}
 	nodes, preferred, err := readTopology(req.GetAccessibilityRequirements())
 	if err != nil {
 		return request{}, err
 	}
 	return request{
-		name: name, pool: class.Pool, size: size, block: asked.block, format: class.Format, rootMode: class.RootMode, claim: class.Claim,
+		name: name, pool: class.Pool, size: size, block: asked.block, format: class.Format, rootMode: class.RootMode, claim: class.Claim, source: from,
 		nodes: nodes, preferred: preferred,
 	}, nil
 }
@@ -121,6 +131,9 @@ func (r *request) volume(node string) *v1alpha1.ThinVolume {
 			MkfsOptions: r.format.Options,
 			RootMode:    r.rootMode.String(),
 		},
+	}
+	if r.source != nil {
+		volume.Spec.Source = r.source.reference.DeepCopy()
 	}
 	if r.claim.Name != "" && r.claim.Namespace != "" {
 		volume.Spec.Claim = &v1alpha1.ClaimReference{Namespace: r.claim.Namespace, Name: r.claim.Name}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
+	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -25,6 +26,8 @@ type Options struct {
 	// Informers fill the caches.
 	Informers cache.Informers
 	Capacity  CapacityPublisher
+	// Recorder writes events; nil for none.
+	Recorder events.EventRecorder
 	// Patience is how long CreateVolume waits for a node that seems well before it takes its request back. A call that has
 	// less time waits less.
 	Patience time.Duration
@@ -33,12 +36,14 @@ type Options struct {
 // Service is the CSI Controller service. Its methods may be called concurrently, on several replicas.
 type Service struct {
 	csi.UnimplementedControllerServer
+	csi.UnimplementedGroupControllerServer
 
 	client   client.Client
 	live     client.Reader
 	view     *view.View
 	capacity CapacityPublisher
 	patience time.Duration
+	recorder events.EventRecorder
 
 	notifier *notifier
 	assumed  *assumedVolumes
@@ -47,7 +52,7 @@ type Service struct {
 // New makes a service. The caches must be started and synchronized before it is served.
 func New(ctx context.Context, options Options) (*Service, error) {
 	s := &Service{
-		client: options.Client, live: options.Live, view: options.View, capacity: options.Capacity, patience: options.Patience,
+		client: options.Client, live: options.Live, view: options.View, capacity: options.Capacity, patience: options.Patience, recorder: options.Recorder,
 		notifier: newNotifier(), assumed: newAssumedVolumes(),
 	}
 	return s, s.watch(ctx, options.Informers)
@@ -59,6 +64,10 @@ func (s *Service) ControllerGetCapabilities(context.Context, *csi.ControllerGetC
 	for _, capability := range []csi.ControllerServiceCapability_RPC_Type{
 		csi.ControllerServiceCapability_RPC_CREATE_DELETE_VOLUME,
 		csi.ControllerServiceCapability_RPC_GET_CAPACITY,
+		csi.ControllerServiceCapability_RPC_CREATE_DELETE_SNAPSHOT,
+		csi.ControllerServiceCapability_RPC_LIST_SNAPSHOTS,
+		csi.ControllerServiceCapability_RPC_GET_SNAPSHOT,
+		csi.ControllerServiceCapability_RPC_CLONE_VOLUME,
 		csi.ControllerServiceCapability_RPC_SINGLE_NODE_MULTI_WRITER,
 	} {
 		response.Capabilities = append(response.Capabilities, &csi.ControllerServiceCapability{

@@ -23,6 +23,16 @@ type existsError struct{ message string }
 
 func (e *existsError) Error() string { return e.message }
 
+// notFoundError: what a request names does not exist.
+type notFoundError struct{ message string }
+
+func (e *notFoundError) Error() string { return e.message }
+
+// preconditionError: what a request asks for cannot be done as things are, nothing was made, and nothing is under way.
+type preconditionError struct{ message string }
+
+func (e *preconditionError) Error() string { return e.message }
+
 // asStatus is the one place where errors become codes. Everything that is not known is taken for trouble with the API
 // server, which passes: UNAVAILABLE makes the caller repeat the call, and lets nobody conclude that nothing was made.
 func asStatus(err error) error {
@@ -45,14 +55,23 @@ func code(err error) codes.Code {
 		exhausted  *exhaustedError
 		exists     *existsError
 		refused    *refusedError
+		token      *tokenError
+		notFound   *notFoundError
+		premature  *preconditionError
 	)
 	switch {
 	case errors.As(err, &outOfRange):
 		return codes.OutOfRange
+	case errors.As(err, &token):
+		return codes.Aborted
 	case errors.As(err, &field), errors.As(err, &parameter), errors.As(err, &unknownKey), errors.As(err, &id), errors.As(err, &refused):
 		return codes.InvalidArgument
 	case errors.As(err, &exhausted):
 		return codes.ResourceExhausted
+	case errors.As(err, &notFound):
+		return codes.NotFound
+	case errors.As(err, &premature):
+		return codes.FailedPrecondition
 	case errors.As(err, &exists):
 		return codes.AlreadyExists
 	case errors.Is(err, context.DeadlineExceeded):

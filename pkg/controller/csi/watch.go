@@ -13,9 +13,11 @@ import (
 	"github.com/csi-dm/csi-dm/api/v1alpha1"
 )
 
-// keyOfVolume and keyOfNode are the notifier's keys.
-func keyOfVolume(name string) string { return "volume/" + name }
-func keyOfNode(name string) string   { return "node/" + name }
+// keyOfVolume, keyOfSnapshot, keyOfGroup and keyOfNode are the notifier's keys.
+func keyOfVolume(name string) string   { return "volume/" + name }
+func keyOfSnapshot(name string) string { return "snapshot/" + name }
+func keyOfGroup(name string) string    { return "group/" + name }
+func keyOfNode(name string) string     { return "node/" + name }
 
 // watch tells the notifier of each change that a call may wait for: of its volume, and of the health of its node.
 func (s *Service) watch(ctx context.Context, informers cache.Informers) error {
@@ -24,6 +26,8 @@ func (s *Service) watch(ctx context.Context, informers cache.Informers) error {
 		key    func(any) string
 	}{
 		{&v1alpha1.ThinVolume{}, func(o any) string { return keyOfVolume(o.(*v1alpha1.ThinVolume).Name) }},
+		{&v1alpha1.ThinSnapshot{}, func(o any) string { return keyOfSnapshot(o.(*v1alpha1.ThinSnapshot).Name) }},
+		{&v1alpha1.ThinGroupSnapshot{}, func(o any) string { return keyOfGroup(o.(*v1alpha1.ThinGroupSnapshot).Name) }},
 		{&v1alpha1.NodeThinPool{}, func(o any) string { return keyOfNode(o.(*v1alpha1.NodeThinPool).Spec.NodeName) }},
 		{&corev1.Node{}, func(o any) string { return keyOfNode(o.(*corev1.Node).Name) }},
 		{&corev1.Pod{}, func(o any) string { return keyOfNode(o.(*corev1.Pod).Spec.NodeName) }},

@@ -25,6 +25,8 @@ func AddTo(mgr manager.Manager, v *view.View, options Options) error {
 		(&Parts{Client: reader, Live: live, View: v}).addTo(mgr),
 		(&ThinPools{Client: reader, Live: live, View: v}).addTo(mgr),
 		(&Volumes{Client: reader, Live: live, View: v, Grace: options.Grace}).addTo(mgr),
+		sweepSnapshots(reader, live, v, options.Grace).addTo(mgr),
+		sweepGroups(reader, live, v, options.Grace).addTo(mgr),
 		(&Announcer{Client: reader, Recorder: recorder}).addTo(mgr),
 		(&Classes{Client: reader, View: v, Recorder: recorder}).addTo(mgr),
 	)

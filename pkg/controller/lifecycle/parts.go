@@ -108,13 +108,13 @@ func (p *Parts) copySettings(ctx context.Context, pool *v1alpha1.ThinPool, part 
 	return nil
 }
 
-// retire takes a part away once no volume is left in it. A part that is not wanted but holds volumes stays as it is: its
+// retire takes a part away once no volume and no snapshot is left in it. A part that is not wanted but holds volumes stays as it is: its
 // capacity is zero, its volumes are served, and it is wanted again as soon as the selector or a label is put right.
 func (p *Parts) retire(ctx context.Context, part *v1alpha1.NodeThinPool) error {
 	if part == nil {
 		return nil
 	}
-	left, err := p.volumesLeft(ctx, part)
+	left, err := p.occupied(ctx, part)
 	if left || err != nil {
 		return err
 	}
@@ -148,14 +148,24 @@ func (p *Parts) agentAbsent(ctx context.Context, part *v1alpha1.NodeThinPool) (b
 	return !agent && err == nil, err
 }
 
-// volumesLeft asks the API server where the cache shows no volume: a volume may have been made a moment ago.
-func (p *Parts) volumesLeft(ctx context.Context, part *v1alpha1.NodeThinPool) (bool, error) {
-	volumes, err := p.View.Volumes(ctx, part.Spec.PoolName, part.Spec.NodeName)
-	if len(volumes) > 0 || err != nil {
-		return true, err
+// occupied tells whether a volume or a snapshot is in a part. It asks the API server where the cache shows none: one may have
+// been made a moment ago.
+func (p *Parts) occupied(ctx context.Context, part *v1alpha1.NodeThinPool) (bool, error) {
+	for _, v := range []*view.View{p.View, view.New(p.Live)} {
+		volumes, err := v.Volumes(ctx, part.Spec.PoolName, part.Spec.NodeName)
+		if len(volumes) > 0 || err != nil {
+			return true, err
+		}
+		snapshots, err := v.Snapshots(ctx, part.Spec.PoolName, part.Spec.NodeName)
+		if len(snapshots) > 0 || err != nil {
+			return true, err
+		}
+		groups, err := v.Groups(ctx, part.Spec.PoolName, part.Spec.NodeName)
+		if len(groups) > 0 || err != nil {
+			return true, err
+		}
 	}
-	volumes, err = view.New(p.Live).Volumes(ctx, part.Spec.PoolName, part.Spec.NodeName)
-	return len(volumes) > 0, err
+	return false, nil
 }
 
 // removeFinalizer removes one finalizer, and nothing that the cache does not show.

@@ -42,6 +42,8 @@ func (p *Parts) addTo(mgr manager.Manager) error {
 		Watches(&corev1.Pod{}, mapped(p.ofAgent), builder.WithPredicates(onlyDeletions)).
 		Watches(&v1alpha1.NodeThinPool{}, mapped(p.ofPart)).
 		Watches(&v1alpha1.ThinVolume{}, mapped(p.ofVolume), builder.WithPredicates(onlyDeletions)).
+		Watches(&v1alpha1.ThinSnapshot{}, mapped(p.ofSnapshot), builder.WithPredicates(onlyDeletions)).
+		Watches(&v1alpha1.ThinGroupSnapshot{}, mapped(p.ofGroup), builder.WithPredicates(onlyDeletions)).
 		Complete(p)
 }
 
@@ -117,4 +119,16 @@ func (p *Parts) ofPart(_ context.Context, object client.Object) ([]Part, error) 
 func (p *Parts) ofVolume(_ context.Context, object client.Object) ([]Part, error) {
 	volume := object.(*v1alpha1.ThinVolume)
 	return []Part{{Pool: volume.Spec.PoolName, Node: volume.Spec.NodeName}}, nil
+}
+
+// ofSnapshot is the part that a snapshot left.
+func (p *Parts) ofSnapshot(_ context.Context, object client.Object) ([]Part, error) {
+	snapshot := object.(*v1alpha1.ThinSnapshot)
+	return []Part{{Pool: snapshot.Spec.PoolName, Node: snapshot.Spec.NodeName}}, nil
+}
+
+// ofGroup is the part that a group of snapshots left.
+func (p *Parts) ofGroup(_ context.Context, object client.Object) ([]Part, error) {
+	group := object.(*v1alpha1.ThinGroupSnapshot)
+	return []Part{{Pool: group.Spec.PoolName, Node: group.Spec.NodeName}}, nil
 }

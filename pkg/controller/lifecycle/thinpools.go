@@ -129,9 +129,9 @@ func readiness(pool *v1alpha1.ThinPool, badSelector *view.SelectorError) metav1.
 	return condition
 }
 
-// release lets a ThinPool go once neither a volume nor a part is left of it, and says until then what it waits for.
+// release lets a ThinPool go once no volume, no snapshot and no part is left of it, and says until then what it waits for.
 func (t *ThinPools) release(ctx context.Context, pool *v1alpha1.ThinPool) error {
-	volumes, err := t.View.VolumesOfPool(ctx, pool.Name)
+	occupied, err := occupants(ctx, t.View, pool.Name)
 	if err != nil {
 		return err
 	}
@@ -139,26 +139,48 @@ func (t *ThinPools) release(ctx context.Context, pool *v1alpha1.ThinPool) error 
 	if err != nil {
 		return err
 	}
-	if len(volumes)+len(parts) == 0 {
+	if occupied == "" && len(parts) == 0 {
 		// The cache may be behind.
-		live := view.New(t.Live)
-		if volumes, err = live.VolumesOfPool(ctx, pool.Name); err != nil {
+		if occupied, err = occupants(ctx, view.New(t.Live), pool.Name); err != nil {
 			return err
 		}
-		if len(volumes) == 0 {
+		if occupied == "" {
 			klog.FromContext(ctx).Info("Released pool", "pool", pool.Name)
 			return removeFinalizer(ctx, t.Client, pool, v1alpha1.PoolFinalizer)
 		}
 	}
 	wanted := pool.DeepCopy()
 	condition := metav1.Condition{Type: v1alpha1.ConditionDeleting, Status: metav1.ConditionTrue, ObservedGeneration: pool.Generation}
-	if len(volumes) > 0 {
-		condition.Reason, condition.Message = v1alpha1.ReasonVolumeInUse, waiting("volume", volumeNames(volumes))
+	if occupied != "" {
+		condition.Reason, condition.Message = v1alpha1.ReasonVolumeInUse, occupied
 	} else {
 		condition.Reason, condition.Message = v1alpha1.ReasonPending, waiting("NodeThinPool", partNames(parts))
 	}
 	apimeta.SetStatusCondition(&wanted.Status.Conditions, condition)
 	return t.writeStatus(ctx, pool, wanted)
+}
+
+// occupants says which volumes, or else which snapshots, a pool that is being deleted waits for; it is empty if there are none.
+func occupants(ctx context.Context, v *view.View, pool string) (string, error) {
+	volumes, err := v.VolumesOfPool(ctx, pool)
+	if err != nil {
+		return "", err
+	}
+	if len(volumes) > 0 {
+		return waiting("volume", volumeNames(volumes)), nil
+	}
+	snapshots, err := v.SnapshotsOfPool(ctx, pool)
+	if err != nil {
+		return "", err
+	}
+	if len(snapshots) > 0 {
+		return waiting("snapshot", snapshotNames(snapshots)), nil
+	}
+	groups, err := v.GroupsOfPool(ctx, pool)
+	if err != nil || len(groups) == 0 {
+		return "", err
+	}
+	return waiting("group snapshot", groupNames(groups)), nil
 }
 
 // waiting names the first few of what is waited for.
@@ -183,6 +205,22 @@ func volumeNames(volumes []v1alpha1.ThinVolume) []string {
 		if claim := volumes[i].Spec.Claim; claim != nil {
 			names[i] += " (claim " + claim.Namespace + "/" + claim.Name + ")"
 		}
+	}
+	return names
+}
+
+func snapshotNames(snapshots []v1alpha1.ThinSnapshot) []string {
+	names := make([]string, len(snapshots))
+	for i := range snapshots {
+		names[i] = snapshots[i].Name
+	}
+	return names
+}
+
+func groupNames(groups []v1alpha1.ThinGroupSnapshot) []string {
+	names := make([]string, len(groups))
+	for i := range groups {
+		names[i] = groups[i].Name
 	}
 	return names
 }

@@ -22,6 +22,8 @@ func (t *ThinPools) addTo(mgr manager.Manager) error {
 		Watches(&corev1.Node{}, gather(summaryInterval, t.ofNode)).
 		Watches(&corev1.Pod{}, gather(summaryInterval, t.ofAgent)).
 		Watches(&v1alpha1.ThinVolume{}, gather(summaryInterval, t.ofVolume), builder.WithPredicates(onlyDeletions)).
+		Watches(&v1alpha1.ThinSnapshot{}, gather(summaryInterval, t.ofSnapshot), builder.WithPredicates(onlyDeletions)).
+		Watches(&v1alpha1.ThinGroupSnapshot{}, gather(summaryInterval, t.ofGroup), builder.WithPredicates(onlyDeletions)).
 		Complete(t)
 }
 
@@ -31,6 +33,14 @@ func (t *ThinPools) ofPart(_ context.Context, object client.Object) ([]string, e
 
 func (t *ThinPools) ofVolume(_ context.Context, object client.Object) ([]string, error) {
 	return []string{object.(*v1alpha1.ThinVolume).Spec.PoolName}, nil
+}
+
+func (t *ThinPools) ofSnapshot(_ context.Context, object client.Object) ([]string, error) {
+	return []string{object.(*v1alpha1.ThinSnapshot).Spec.PoolName}, nil
+}
+
+func (t *ThinPools) ofGroup(_ context.Context, object client.Object) ([]string, error) {
+	return []string{object.(*v1alpha1.ThinGroupSnapshot).Spec.PoolName}, nil
 }
 
 // ofNode are all ThinPools: a label may have changed.

@@ -15,6 +15,9 @@ import (
 const (
 	indexNodeName = "spec.nodeName"
 	indexPoolName = "spec.poolName"
+	// indexVolumeName is of the snapshots of a volume.
+	indexVolumeName = "spec.volumeName"
+
 	indexRequest  = "request"
 	indexTopology = "topology"
 	// indexPendingClass is of claims that wait for a volume.
@@ -35,6 +38,11 @@ func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 		index(&v1alpha1.ThinVolume{}, indexNodeName, func(o client.Object) string { return o.(*v1alpha1.ThinVolume).Spec.NodeName }),
 		index(&v1alpha1.ThinVolume{}, indexPoolName, func(o client.Object) string { return o.(*v1alpha1.ThinVolume).Spec.PoolName }),
 		index(&v1alpha1.ThinVolume{}, indexRequest, func(o client.Object) string { return v1alpha1.RequestOfVolume(o.GetName()) }),
+		index(&v1alpha1.ThinSnapshot{}, indexNodeName, func(o client.Object) string { return o.(*v1alpha1.ThinSnapshot).Spec.NodeName }),
+		index(&v1alpha1.ThinSnapshot{}, indexPoolName, func(o client.Object) string { return o.(*v1alpha1.ThinSnapshot).Spec.PoolName }),
+		index(&v1alpha1.ThinSnapshot{}, indexVolumeName, func(o client.Object) string { return o.(*v1alpha1.ThinSnapshot).Spec.VolumeName }),
+		index(&v1alpha1.ThinGroupSnapshot{}, indexNodeName, func(o client.Object) string { return o.(*v1alpha1.ThinGroupSnapshot).Spec.NodeName }),
+		index(&v1alpha1.ThinGroupSnapshot{}, indexPoolName, func(o client.Object) string { return o.(*v1alpha1.ThinGroupSnapshot).Spec.PoolName }),
 		index(&v1alpha1.NodeThinPool{}, indexNodeName, func(o client.Object) string { return o.(*v1alpha1.NodeThinPool).Spec.NodeName }),
 		index(&v1alpha1.NodeThinPool{}, indexPoolName, func(o client.Object) string { return o.(*v1alpha1.NodeThinPool).Spec.PoolName }),
 		index(&corev1.Node{}, indexTopology, func(o client.Object) string { return v1alpha1.TopologyValue(o.GetName()) }),

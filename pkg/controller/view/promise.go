@@ -13,6 +13,7 @@ import (
 
 	"github.com/csi-dm/csi-dm/api/v1alpha1"
 	"github.com/csi-dm/csi-dm/pkg/headroom"
+	"github.com/csi-dm/csi-dm/pkg/volumeid"
 )
 
 // ErrNotReported says that a node has not reported the size of its pool.
@@ -42,17 +43,34 @@ func poolInput(part *v1alpha1.NodeThinPool) (headroom.Pool, error) {
 	}, nil
 }
 
-// promised is the sum of the sizes of volumes and of those assumed volumes that are not among them, in bytes. A volume that
-// its node refused holds nothing, and is about to go.
-func promised(volumes []v1alpha1.ThinVolume, assumed Assumed, blockSize int64) int64 {
+// promised is the sum of the sizes of volumes and snapshots, and of what is assumed and not among them, in bytes. A snapshot
+// counts as a volume does: its pool must keep all of it while the volume is written anew. What its node refused holds nothing,
+// and is about to go.
+func promised(volumes []v1alpha1.ThinVolume, snapshots []v1alpha1.ThinSnapshot, groups []v1alpha1.ThinGroupSnapshot, assumed Assumed, blockSize int64) int64 {
 	var sum int64
+	own := make(map[string]bool, len(snapshots))
 	seen := make(map[string]bool, len(assumed))
-	for i := range volumes {
-		if _, ok := assumed[volumes[i].Name]; ok {
-			seen[volumes[i].Name] = true
+	count := func(name string, refused bool, size int64) {
+		if _, ok := assumed[name]; ok {
+			seen[name] = true
 		}
-		if !Refused(&volumes[i]) {
-			sum = add(sum, VolumeSize(&volumes[i], blockSize))
+		if !refused {
+			sum = add(sum, size)
+		}
+	}
+	for i := range volumes {
+		count(volumes[i].Name, Refused(&volumes[i]), VolumeSize(&volumes[i], blockSize))
+	}
+	for i := range snapshots {
+		own[snapshots[i].Name] = true
+		count(volumeid.SnapshotDevice(snapshots[i].Name), SnapshotRefused(&snapshots[i]), SnapshotSize(&snapshots[i], blockSize))
+	}
+	for i := range groups {
+		// Its snapshots get objects of their own once all are taken.
+		for _, member := range groups[i].Spec.Members {
+			if !own[member.SnapshotName] {
+				count(volumeid.SnapshotDevice(member.SnapshotName), GroupRefused(&groups[i]), WholeBlocks(member.Capacity.Value(), blockSize))
+			}
 		}
 	}
 	for name, size := range assumed {
@@ -77,6 +95,14 @@ func VolumeSize(volume *v1alpha1.ThinVolume, blockSize int64) int64 {
 	return max(value(volume.Status.Size), WholeBlocks(volume.Spec.Capacity.Value(), blockSize))
 }
 
+// SnapshotSize is the same of a snapshot, and the least that a volume made from it has.
+func SnapshotSize(snapshot *v1alpha1.ThinSnapshot, blockSize int64) int64 {
+	if size := value(snapshot.Status.RestoreSize); size > 0 {
+		return size
+	}
+	return WholeBlocks(snapshot.Spec.Capacity.Value(), blockSize)
+}
+
 // WholeBlocks rounds size up to a multiple of blockSize, or to the largest multiple that is an int64.
 func WholeBlocks(size, blockSize int64) int64 {
 	if size > math.MaxInt64-blockSize {
@@ -87,12 +113,26 @@ func WholeBlocks(size, blockSize int64) int64 {
 
 // Refused tells whether a volume's node has said, finally, that it will not make the volume. Then no thin device exists.
 func Refused(volume *v1alpha1.ThinVolume) bool {
-	condition := apimeta.FindStatusCondition(volume.Status.Conditions, v1alpha1.ConditionReady)
-	if condition == nil || condition.Status != metav1.ConditionFalse || condition.ObservedGeneration < volume.Generation {
+	return refusedIn(volume.Status.Conditions, volume.Generation)
+}
+
+// SnapshotRefused tells the same of a snapshot.
+func SnapshotRefused(snapshot *v1alpha1.ThinSnapshot) bool {
+	return refusedIn(snapshot.Status.Conditions, snapshot.Generation)
+}
+
+// GroupRefused tells the same of a group of snapshots.
+func GroupRefused(group *v1alpha1.ThinGroupSnapshot) bool {
+	return refusedIn(group.Status.Conditions, group.Generation)
+}
+
+func refusedIn(conditions []metav1.Condition, generation int64) bool {
+	condition := apimeta.FindStatusCondition(conditions, v1alpha1.ConditionReady)
+	if condition == nil || condition.Status != metav1.ConditionFalse || condition.ObservedGeneration < generation {
 		return false
 	}
 	switch condition.Reason {
-	case v1alpha1.ReasonNoSpace, v1alpha1.ReasonPoolNotReady, v1alpha1.ReasonInvalid:
+	case v1alpha1.ReasonNoSpace, v1alpha1.ReasonPoolNotReady, v1alpha1.ReasonInvalid, v1alpha1.ReasonWritesLost:
 		return true
 	}
 	return false

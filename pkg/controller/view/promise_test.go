@@ -58,7 +58,7 @@ func TestPromised(t *testing.T) {
 		"assumed and seen":            {[]v1alpha1.ThinVolume{volume("a", block)}, Assumed{"a": block}, block},
 		"too much for an int64":       {[]v1alpha1.ThinVolume{volume("a", math.MaxInt64), volume("b", math.MaxInt64)}, nil, math.MaxInt64},
 	} {
-		if got := promised(c.volumes, c.assumed, block); got != c.want {
+		if got := promised(c.volumes, nil, nil, c.assumed, block); got != c.want {
 			t.Errorf("%s: %d, want %d", name, got, c.want)
 		}
 	}
@@ -104,4 +104,74 @@ func FuzzWholeBlocks(f *testing.F) {
 			t.Errorf("WholeBlocks(%d, %d) = %d", size, blockSize, got)
 		}
 	})
+}
+
+// TestPromisedToSnapshots: a snapshot counts with all of its size, under a name that no volume has.
+func TestPromisedToSnapshots(t *testing.T) {
+	snapshot := func(name string, capacity int64, change ...func(*v1alpha1.ThinSnapshot)) v1alpha1.ThinSnapshot {
+		s := v1alpha1.ThinSnapshot{
+			ObjectMeta: metav1.ObjectMeta{Name: name, Generation: 1},
+			Spec:       v1alpha1.ThinSnapshotSpec{Capacity: *resource.NewQuantity(capacity, resource.BinarySI)},
+		}
+		for _, c := range change {
+			c(&s)
+		}
+		return s
+	}
+	noSpace := func(s *v1alpha1.ThinSnapshot) {
+		s.Status.Conditions = []metav1.Condition{{
+			Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonNoSpace, ObservedGeneration: 1,
+		}}
+	}
+	smaller := func(s *v1alpha1.ThinSnapshot) {
+		s.Status.RestoreSize = resource.NewQuantity(2*block, resource.BinarySI)
+	}
+	for name, c := range map[string]struct {
+		snapshots []v1alpha1.ThinSnapshot
+		assumed   Assumed
+		want      int64
+	}{
+		"whole blocks":          {[]v1alpha1.ThinSnapshot{snapshot("a", 1)}, nil, 2 * block},
+		"what the node reports": {[]v1alpha1.ThinSnapshot{snapshot("a", 3*block, smaller)}, nil, 3 * block},
+		"refused holds nothing": {[]v1alpha1.ThinSnapshot{snapshot("a", block, noSpace)}, nil, block},
+		"assumed":               {[]v1alpha1.ThinSnapshot{snapshot("a", block)}, Assumed{"b.snapshot": 1}, 3 * block},
+		"assumed and seen":      {[]v1alpha1.ThinSnapshot{snapshot("a", block)}, Assumed{"a.snapshot": block}, 2 * block},
+		"a volume of its name":  {[]v1alpha1.ThinSnapshot{snapshot("a", block)}, Assumed{"a": block}, 3 * block},
+	} {
+		if got := promised([]v1alpha1.ThinVolume{volume("v", block)}, c.snapshots, nil, c.assumed, block); got != c.want {
+			t.Errorf("%s: %d, want %d", name, got, c.want)
+		}
+	}
+}
+
+// TestPromisedToGroups: a group counts for those of its snapshots that have no object of their own yet.
+func TestPromisedToGroups(t *testing.T) {
+	group := v1alpha1.ThinGroupSnapshot{ObjectMeta: metav1.ObjectMeta{Name: "g", Generation: 1}, Spec: v1alpha1.ThinGroupSnapshotSpec{
+		Members: []v1alpha1.GroupSnapshotMember{
+			{VolumeName: "v", SnapshotName: "a", Capacity: *resource.NewQuantity(block, resource.BinarySI)},
+			{VolumeName: "w", SnapshotName: "b", Capacity: *resource.NewQuantity(2*block-1, resource.BinarySI)},
+		},
+	}}
+	own := []v1alpha1.ThinSnapshot{{
+		ObjectMeta: metav1.ObjectMeta{Name: "a"}, Spec: v1alpha1.ThinSnapshotSpec{Capacity: *resource.NewQuantity(block, resource.BinarySI)},
+	}}
+	noSpace := *group.DeepCopy()
+	noSpace.Status.Conditions = []metav1.Condition{{
+		Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonNoSpace, ObservedGeneration: 1,
+	}}
+	for name, c := range map[string]struct {
+		groups    []v1alpha1.ThinGroupSnapshot
+		snapshots []v1alpha1.ThinSnapshot
+		assumed   Assumed
+		want      int64
+	}{
+		"no object yet":    {[]v1alpha1.ThinGroupSnapshot{group}, nil, nil, 3 * block},
+		"one has its own":  {[]v1alpha1.ThinGroupSnapshot{group}, own, nil, 3 * block},
+		"assumed and seen": {[]v1alpha1.ThinGroupSnapshot{group}, own, Assumed{"a.snapshot": block, "b.snapshot": block, "c.snapshot": 1}, 4 * block},
+		"refused":          {[]v1alpha1.ThinGroupSnapshot{noSpace}, nil, nil, 0},
+	} {
+		if got := promised(nil, c.snapshots, c.groups, c.assumed, block); got != c.want {
+			t.Errorf("%s: %d, want %d", name, got, c.want)
+		}
+	}
 }

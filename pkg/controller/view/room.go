@@ -32,7 +32,8 @@ func (e *NoPoolError) Error() string {
 	return fmt.Sprintf("node %q has no pool %q", e.Node, e.Pool)
 }
 
-// Assumed are volumes that were promised a moment ago, by name with their sizes in bytes: the caches may not show them yet.
+// Assumed are volumes, and snapshots by the names of their devices, that were promised a moment ago, with their sizes in bytes:
+// the caches may not show them yet.
 type Assumed map[string]int64
 
 // Room assesses a pool on a node. The error is a *NoPoolError if the node has none.
@@ -47,8 +48,8 @@ func (v *View) Room(ctx context.Context, pool, node string, assumed Assumed) (As
 	return v.Assess(ctx, &part, assumed)
 }
 
-// Assess computes what is known of a pool's part from its status, the volumes that exist or are assumed, and its node's
-// health. It does not change part.
+// Assess computes what is known of a pool's part from its status, the volumes and snapshots that exist or are assumed, and its
+// node's health. It does not change part.
 func (v *View) Assess(ctx context.Context, part *v1alpha1.NodeThinPool, assumed Assumed) (Assessment, error) {
 	input, err := poolInput(part)
 	if err != nil {
@@ -59,7 +60,15 @@ func (v *View) Assess(ctx context.Context, part *v1alpha1.NodeThinPool, assumed 
 	if err != nil {
 		return Assessment{}, err
 	}
-	input.Promised = promised(volumes, assumed, input.BlockSize)
+	snapshots, err := v.Snapshots(ctx, part.Spec.PoolName, part.Spec.NodeName)
+	if err != nil {
+		return Assessment{}, err
+	}
+	groups, err := v.Groups(ctx, part.Spec.PoolName, part.Spec.NodeName)
+	if err != nil {
+		return Assessment{}, err
+	}
+	input.Promised = promised(volumes, snapshots, groups, assumed, input.BlockSize)
 	obstacle, err := v.obstacle(ctx, part)
 	if err != nil {
 		return Assessment{}, err

@@ -47,6 +47,57 @@ func (v *View) volumes(ctx context.Context, options ...client.ListOption) ([]v1a
 	return list.Items, err
 }
 
+// Snapshots are the ThinSnapshots of a pool on a node. The caller must not change them.
+func (v *View) Snapshots(ctx context.Context, pool, node string) ([]v1alpha1.ThinSnapshot, error) {
+	return v.snapshots(ctx, client.MatchingFields{indexNodeName: node, indexPoolName: pool})
+}
+
+// SnapshotsOfPool are the ThinSnapshots of a pool on all nodes. The caller must not change them.
+func (v *View) SnapshotsOfPool(ctx context.Context, pool string) ([]v1alpha1.ThinSnapshot, error) {
+	return v.snapshots(ctx, client.MatchingFields{indexPoolName: pool})
+}
+
+// SnapshotsOfNode are the ThinSnapshots of all pools of a node. The caller must not change them.
+func (v *View) SnapshotsOfNode(ctx context.Context, node string) ([]v1alpha1.ThinSnapshot, error) {
+	return v.snapshots(ctx, client.MatchingFields{indexNodeName: node})
+}
+
+// SnapshotsOfVolume are the ThinSnapshots of a volume, which may be gone, or all of them if volume is empty. The caller must
+// not change them.
+func (v *View) SnapshotsOfVolume(ctx context.Context, volume string) ([]v1alpha1.ThinSnapshot, error) {
+	if volume == "" {
+		return v.snapshots(ctx)
+	}
+	return v.snapshots(ctx, client.MatchingFields{indexVolumeName: volume})
+}
+
+func (v *View) snapshots(ctx context.Context, options ...client.ListOption) ([]v1alpha1.ThinSnapshot, error) {
+	var list v1alpha1.ThinSnapshotList
+	err := v.reader.List(ctx, &list, append(options, readOnly)...)
+	return list.Items, err
+}
+
+// Groups are the ThinGroupSnapshots of a pool on a node. The caller must not change them.
+func (v *View) Groups(ctx context.Context, pool, node string) ([]v1alpha1.ThinGroupSnapshot, error) {
+	return v.groups(ctx, client.MatchingFields{indexNodeName: node, indexPoolName: pool})
+}
+
+// GroupsOfPool are the ThinGroupSnapshots of a pool on all nodes. The caller must not change them.
+func (v *View) GroupsOfPool(ctx context.Context, pool string) ([]v1alpha1.ThinGroupSnapshot, error) {
+	return v.groups(ctx, client.MatchingFields{indexPoolName: pool})
+}
+
+// GroupsOfNode are the ThinGroupSnapshots of all pools of a node. The caller must not change them.
+func (v *View) GroupsOfNode(ctx context.Context, node string) ([]v1alpha1.ThinGroupSnapshot, error) {
+	return v.groups(ctx, client.MatchingFields{indexNodeName: node})
+}
+
+func (v *View) groups(ctx context.Context, options ...client.ListOption) ([]v1alpha1.ThinGroupSnapshot, error) {
+	var list v1alpha1.ThinGroupSnapshotList
+	err := v.reader.List(ctx, &list, append(options, readOnly)...)
+	return list.Items, err
+}
+
 // Pools are the parts of a ThinPool on all nodes. The caller must not change them.
 func (v *View) Pools(ctx context.Context, pool string) ([]v1alpha1.NodeThinPool, error) {
 	return v.pools(ctx, client.MatchingFields{indexPoolName: pool})

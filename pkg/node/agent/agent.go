@@ -34,6 +34,9 @@ type Agent struct {
 
 	pools   *poolReconciler
 	volumes *volumeReconciler
+	// snapshots of the volumes.
+	snapshots *snapshotReconciler
+	groups    *groupReconciler
 
 	// opening is the attempts that OpenRemembered began.
 	opening sync.WaitGroup
@@ -61,9 +64,12 @@ func New(ctx context.Context, config Config) (*Agent, error) {
 		queue:       &eventQueue{}, volumes: a.volumes.queue,
 	}
 	a.volumes.refreshPool = a.pools.refresh
+	a.snapshots = &snapshotReconciler{finder: a.volumes.finder(), client: client, queue: &eventQueue{}, refreshPool: a.pools.refresh}
+	a.groups = &groupReconciler{finder: a.volumes.finder(), client: client, queue: &eventQueue{}, refreshPool: a.pools.refresh}
+	a.pools.snapshots, a.pools.groups = a.snapshots.queue, a.groups.queue
 	a.watchers = newWatchers(ctx, func(pool string) { a.pools.queue.add(v1alpha1.NodeThinPoolName(pool, config.NodeName)) })
 	a.pools.watchers = a.watchers
-	return a, errors.Join(a.pools.register(manager), a.volumes.register(manager), manager.Add(&usageReporter{client: client, pools: config.Pools}))
+	return a, errors.Join(a.pools.register(manager), a.volumes.register(manager), a.snapshots.register(manager), a.groups.register(manager), manager.Add(&usageReporter{client: client, pools: config.Pools}))
 }
 
 // Run serves the node's objects until ctx ends. An API server that does not answer is waited for.

@@ -41,7 +41,9 @@ func newManager(ctx context.Context, c Config) (manager.Manager, error) {
 		Scheme:         scheme,
 		MapperProvider: knownKinds,
 		Cache: cache.Options{
-			ByObject:                    map[client.Object]cache.ByObject{&v1alpha1.NodeThinPool{}: own, &v1alpha1.ThinVolume{}: own},
+			ByObject: map[client.Object]cache.ByObject{
+				&v1alpha1.NodeThinPool{}: own, &v1alpha1.ThinVolume{}: own, &v1alpha1.ThinSnapshot{}: own, &v1alpha1.ThinGroupSnapshot{}: own,
+			},
 			DefaultTransform:            cache.TransformStripManagedFields(),
 			ReaderFailOnMissingInformer: true,
 		},
@@ -54,11 +56,13 @@ func newManager(ctx context.Context, c Config) (manager.Manager, error) {
 	})
 }
 
-// knownKinds maps the kinds without asking the API server for what it knows: the node needs two, and may have to start
+// knownKinds maps the kinds without asking the API server for what it knows: the node needs few, and may have to start
 // while the server is away.
 func knownKinds(*rest.Config, *http.Client) (meta.RESTMapper, error) {
 	mapper := meta.NewDefaultRESTMapper(nil)
 	mapper.Add(v1alpha1.GroupVersion.WithKind("NodeThinPool"), meta.RESTScopeRoot)
 	mapper.Add(v1alpha1.GroupVersion.WithKind("ThinVolume"), meta.RESTScopeRoot)
+	mapper.Add(v1alpha1.GroupVersion.WithKind("ThinSnapshot"), meta.RESTScopeRoot)
+	mapper.Add(v1alpha1.GroupVersion.WithKind("ThinGroupSnapshot"), meta.RESTScopeRoot)
 	return mapper, nil
 }

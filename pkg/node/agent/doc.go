@@ -1,11 +1,13 @@
 // Package agent makes this node's pools and volumes what the cluster's objects say.
 //
-// It watches the NodeThinPools and ThinVolumes of its own node and no others:
+// It watches the NodeThinPools, ThinVolumes and ThinSnapshots of its own node and no others:
 //
 //	cluster.go         the manager: what is watched, what is asked of the API server
 //	pool_reconciler.go a NodeThinPool: the pool is opened, and shut down (pool_removal.go); pool_report.go says how it is
 //	pool_watch.go      the kernel's events of each open pool
 //	volume_reconciler.go a ThinVolume: the thin device is made, or deleted (volume_removal.go); one status write each
+//	snapshot_reconciler.go a ThinSnapshot: likewise, of a thin device that is there (snapshot_removal.go)
+//	group_reconciler.go a ThinGroupSnapshot: several thin devices at one moment
 //	reasons.go         what goes wrong, as conditions that the controller acts on
 //
 // Nothing here is on a pod's way to its volume. While the API server is away the agent goes on with what it knew:

@@ -40,6 +40,8 @@ type scriptedPool struct {
 	usage          thinpool.PoolUsage
 	usageErr       error
 	created        map[string]thinpool.Volume
+	now            time.Time
+	held           time.Duration
 	creates        int
 	deletes        int
 	down           bool
@@ -52,9 +54,27 @@ func (p *scriptedPool) CreateVolume(_ context.Context, spec thinpool.VolumeSpec)
 	if p.createErr != nil {
 		return thinpool.Volume{}, &thinpool.Error{Op: "create", Pool: "fast", Volume: spec.Name, Err: p.createErr}
 	}
-	volume := thinpool.Volume{Name: spec.Name, ThinID: uint32(len(p.created) + 7), Size: spec.Size, Format: spec.Format}
+	if volume, ok := p.created[spec.Name]; ok {
+		return volume, nil
+	}
+	volume := thinpool.Volume{Name: spec.Name, ThinID: uint32(len(p.created) + 7), Size: spec.Size, Format: spec.Format, Source: spec.Source, Created: p.now}
+	if source, ok := p.created[spec.Source]; ok && volume.Size == 0 {
+		volume.Size = source.Size
+	}
 	p.created[spec.Name] = volume
 	return volume, nil
+}
+
+func (p *scriptedPool) SnapshotGroup(ctx context.Context, members []thinpool.GroupMember) (thinpool.Group, error) {
+	group := thinpool.Group{Held: p.held}
+	for _, member := range members {
+		snapshot, err := p.CreateVolume(ctx, thinpool.VolumeSpec{Name: member.Name, Source: member.Source})
+		if err != nil {
+			return thinpool.Group{}, err
+		}
+		group.Volumes = append(group.Volumes, snapshot)
+	}
+	return group, nil
 }
 
 func (p *scriptedPool) DeleteVolume(_ context.Context, name string) error {
@@ -116,7 +136,7 @@ func newCluster(t *testing.T, objects ...client.Object) *cluster {
 	}
 	c := &cluster{t: t}
 	c.Client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
-		WithStatusSubresource(&v1alpha1.NodeThinPool{}, &v1alpha1.ThinVolume{}).
+		WithStatusSubresource(&v1alpha1.NodeThinPool{}, &v1alpha1.ThinVolume{}, &v1alpha1.ThinSnapshot{}, &v1alpha1.ThinGroupSnapshot{}).
 		WithInterceptorFuncs(interceptor.Funcs{
 			SubResourcePatch: func(ctx context.Context, inner client.Client, name string, object client.Object, patch client.Patch, options ...client.SubResourcePatchOption) error {
 				c.statusWrites++
@@ -192,7 +212,7 @@ func healthy() thinpool.Status {
 	}
 }
 
-// harness is both reconcilers on a fake cluster, with a pool that a test scripts.
+// harness is the reconcilers on a fake cluster, with a pool that a test scripts.
 type harness struct {
 	*cluster
 	set     *pools.Set
@@ -201,6 +221,9 @@ type harness struct {
 	opens   int
 	pools   *poolReconciler
 	volumes *volumeReconciler
+	// snapshots is the third.
+	snapshots *snapshotReconciler
+	groups    *groupReconciler
 }
 
 func newHarness(t *testing.T, objects ...client.Object) *harness {
@@ -223,9 +246,11 @@ func newHarness(t *testing.T, objects ...client.Object) *harness {
 	h.volumes = &volumeReconciler{nodeName: testNode, client: h.cluster, pools: h.set, queue: &eventQueue{}}
 	h.pools = &poolReconciler{
 		nodeName: testNode, client: h.cluster, pools: h.set, remembered: remembered, watchers: watchers,
-		queue: &eventQueue{}, volumes: h.volumes.queue,
+		queue: &eventQueue{}, volumes: h.volumes.queue, snapshots: &eventQueue{}, groups: &eventQueue{},
 	}
 	h.volumes.refreshPool = h.pools.refresh
+	h.groups = &groupReconciler{finder: h.volumes.finder(), client: h.cluster, queue: h.pools.groups, refreshPool: h.pools.refresh}
+	h.snapshots = &snapshotReconciler{finder: h.volumes.finder(), client: h.cluster, queue: h.pools.snapshots, refreshPool: h.pools.refresh}
 	return h
 }
 

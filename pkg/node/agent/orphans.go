@@ -12,6 +12,7 @@ import (
 
 	"github.com/csi-dm/csi-dm/api/v1alpha1"
 	"github.com/csi-dm/csi-dm/pkg/node/pools"
+	"github.com/csi-dm/csi-dm/pkg/volumeid"
 )
 
 // namedOrphans is how many orphaned volumes a condition names.
@@ -40,7 +41,7 @@ func (o *orphanCounts) get(pool string) (count int, known bool) {
 	return count, known
 }
 
-// orphanedVolumes lists the volumes that a pool holds and that have no ThinVolume: of a node that came back after its
+// orphanedVolumes lists the volumes that a pool holds and that have no ThinVolume or ThinSnapshot: of a node that came back after its
 // objects were released, or whose finalizers were removed by hand. They are reported and left alone.
 //
 // A volume's object is there before the volume is made and until it is deleted, and the node knew of it to make it; so a
@@ -54,9 +55,25 @@ func orphanedVolumes(ctx context.Context, reader client.Reader, poolName string,
 	if err != nil {
 		return nil, err
 	}
-	known := make(map[string]bool, len(objects))
+	snapshots, err := snapshotsOf(ctx, reader, poolName)
+	if err != nil {
+		return nil, err
+	}
+	groups, err := groupsOf(ctx, reader, poolName)
+	if err != nil {
+		return nil, err
+	}
+	known := make(map[string]bool, len(objects)+len(snapshots))
 	for i := range objects {
 		known[objects[i].Name] = true
+	}
+	for i := range snapshots {
+		known[volumeid.SnapshotDevice(snapshots[i].Name)] = true
+	}
+	for i := range groups {
+		for _, member := range groups[i].Spec.Members {
+			known[volumeid.SnapshotDevice(member.SnapshotName)] = true
+		}
 	}
 	var orphaned []string
 	for _, volume := range held {
@@ -70,12 +87,12 @@ func orphanedVolumes(ctx context.Context, reader client.Reader, poolName string,
 
 func orphansCondition(orphaned []string) metav1.Condition {
 	if len(orphaned) == 0 {
-		return conditionOf(v1alpha1.ConditionNoOrphans, metav1.ConditionTrue, v1alpha1.ReasonNoneOrphaned, "Each volume of the pool has a ThinVolume.")
+		return conditionOf(v1alpha1.ConditionNoOrphans, metav1.ConditionTrue, v1alpha1.ReasonNoneOrphaned, "Each volume of the pool has a ThinVolume or ThinSnapshot.")
 	}
 	names := strings.Join(orphaned[:min(len(orphaned), namedOrphans)], ", ")
 	if more := len(orphaned) - namedOrphans; more > 0 {
 		names += fmt.Sprintf(" and %d more", more)
 	}
 	return conditionOf(v1alpha1.ConditionNoOrphans, metav1.ConditionFalse, v1alpha1.ReasonOrphanedVolumes,
-		"The pool holds %d volumes that have no ThinVolume: %s. They take space and are left alone.", len(orphaned), names)
+		"The pool holds %d volumes that have no ThinVolume or ThinSnapshot: %s. They take space and are left alone.", len(orphaned), names)
 }

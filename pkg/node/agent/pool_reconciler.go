@@ -43,8 +43,11 @@ type poolReconciler struct {
 	queue       *eventQueue
 	// volumes is the volumes' queue: those that wait for a pool go on when it is open.
 	volumes *eventQueue
-	writes  statusWrites
-	orphans orphanCounts
+	// snapshots and groups are the queues of snapshots and of groups of them.
+	snapshots *eventQueue
+	groups    *eventQueue
+	writes    statusWrites
+	orphans   orphanCounts
 
 	mu sync.Mutex
 	// announced is the pools whose volumes were told that it is open.
@@ -59,8 +62,10 @@ func (r *poolReconciler) register(m manager.Manager) error {
 	return ctrl.NewControllerManagedBy(m).
 		Named("nodethinpool").
 		For(&v1alpha1.NodeThinPool{}).
-		// A pool that is being deleted waits for its last volume.
+		// A pool that is being deleted waits for its last volume and its last snapshot.
 		Watches(&v1alpha1.ThinVolume{}, handler.EnqueueRequestsFromMapFunc(r.poolOfVolume), builder.WithPredicates(deleted)).
+		Watches(&v1alpha1.ThinGroupSnapshot{}, handler.EnqueueRequestsFromMapFunc(r.poolOfGroup), builder.WithPredicates(deleted)).
+		Watches(&v1alpha1.ThinSnapshot{}, handler.EnqueueRequestsFromMapFunc(r.poolOfSnapshot), builder.WithPredicates(deleted)).
 		WatchesRawSource(r.queue.source()).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: openPools,
@@ -75,6 +80,22 @@ func (r *poolReconciler) poolOfVolume(_ context.Context, object client.Object) [
 		return nil
 	}
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: v1alpha1.NodeThinPoolName(volume.Spec.PoolName, r.nodeName)}}}
+}
+
+func (r *poolReconciler) poolOfSnapshot(_ context.Context, object client.Object) []reconcile.Request {
+	snapshot, ok := object.(*v1alpha1.ThinSnapshot)
+	if !ok {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: v1alpha1.NodeThinPoolName(snapshot.Spec.PoolName, r.nodeName)}}}
+}
+
+func (r *poolReconciler) poolOfGroup(_ context.Context, object client.Object) []reconcile.Request {
+	group, ok := object.(*v1alpha1.ThinGroupSnapshot)
+	if !ok {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: v1alpha1.NodeThinPoolName(group.Spec.PoolName, r.nodeName)}}}
 }
 
 // Reconcile brings one pool into the state that its object asks for, and the object's status up to date.
@@ -138,7 +159,7 @@ func (r *poolReconciler) open(ctx context.Context, config thinpool.Config) error
 	return err
 }
 
-// announce lets the volumes of a pool that is newly open go on: those that wait for it, and the rest to be looked for.
+// announce lets the volumes and snapshots of a pool that is newly open go on: those that wait for it, and the rest to be looked for.
 func (r *poolReconciler) announce(ctx context.Context, poolName string) error {
 	pool, err := r.pools.Get(poolName)
 	if err != nil {
@@ -156,6 +177,20 @@ func (r *poolReconciler) announce(ctx context.Context, poolName string) error {
 	}
 	for _, volume := range volumes {
 		r.volumes.add(volume.Name)
+	}
+	snapshots, err := snapshotsOf(ctx, r.client, poolName)
+	if err != nil {
+		return err
+	}
+	for _, snapshot := range snapshots {
+		r.snapshots.add(snapshot.Name)
+	}
+	groups, err := groupsOf(ctx, r.client, poolName)
+	if err != nil {
+		return err
+	}
+	for _, group := range groups {
+		r.groups.add(group.Name)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

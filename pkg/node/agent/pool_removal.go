@@ -15,7 +15,7 @@ import (
 	"github.com/csi-dm/csi-dm/pkg/thinpool"
 )
 
-// remove shuts the pool down once it has no volume, and lets its object go. The devices keep what they hold.
+// remove shuts the pool down once it has no volume and no snapshot, and lets its object go. The devices keep what they hold.
 func (r *poolReconciler) remove(ctx context.Context, object *v1alpha1.NodeThinPool) error {
 	if !controllerutil.ContainsFinalizer(object, v1alpha1.PoolFinalizer) {
 		return nil
@@ -25,8 +25,16 @@ func (r *poolReconciler) remove(ctx context.Context, object *v1alpha1.NodeThinPo
 	if err != nil {
 		return err
 	}
-	if len(volumes) > 0 {
-		return r.waitForVolumes(ctx, object, len(volumes))
+	snapshots, err := snapshotsOf(ctx, r.client, poolName)
+	if err != nil {
+		return err
+	}
+	groups, err := groupsOf(ctx, r.client, poolName)
+	if err != nil {
+		return err
+	}
+	if len(volumes)+len(snapshots)+len(groups) > 0 {
+		return r.waitForVolumes(ctx, object, len(volumes), len(snapshots))
 	}
 	if err := r.shutDown(ctx, object); err != nil {
 		return err
@@ -73,14 +81,14 @@ func nothingToShutDown(err error) bool {
 	return false
 }
 
-func (r *poolReconciler) waitForVolumes(ctx context.Context, object *v1alpha1.NodeThinPool, volumes int) error {
+func (r *poolReconciler) waitForVolumes(ctx context.Context, object *v1alpha1.NodeThinPool, volumes, snapshots int) error {
 	// They must be reachable until then, also after a restart.
 	openErr := r.openFor(ctx, object)
 	wanted := object.Status.DeepCopy()
 	r.describe(ctx, object.Spec.PoolName, openErr, object.Generation, wanted)
 	meta.SetStatusCondition(&wanted.Conditions, metav1.Condition{
 		Type: v1alpha1.ConditionAdmitting, Status: metav1.ConditionFalse, Reason: reasonDeleting, ObservedGeneration: object.Generation,
-		Message: fmt.Sprintf("The pool is being deleted and waits for its %d volumes.", volumes),
+		Message: fmt.Sprintf("The pool is being deleted and waits for its %d volumes and %d snapshots.", volumes, snapshots),
 	})
 	if _, err := r.write(ctx, object, wanted); err != nil {
 		return err

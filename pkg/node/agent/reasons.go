@@ -20,6 +20,8 @@ var reasonOf = []struct {
 	{thinpool.ErrNoSpace, v1alpha1.ReasonNoSpace, true},
 	{thinpool.ErrSnapshotBudget, v1alpha1.ReasonNoSpace, true},
 	{thinpool.ErrRegistryFull, v1alpha1.ReasonNoSpace, true},
+	// The kernel tells of a lost write once: another attempt would succeed, and nobody would know.
+	{thinpool.ErrSyncFailed, v1alpha1.ReasonWritesLost, true},
 	{thinpool.ErrSignatureFound, v1alpha1.ReasonSignatureFound, false},
 	{thinpool.ErrForeignPool, v1alpha1.ReasonSourceChanged, false},
 	{thinpool.ErrSourceChanged, v1alpha1.ReasonSourceChanged, false},

@@ -61,6 +61,10 @@ func (r *volumeReconciler) register(m manager.Manager) error {
 		Complete(r)
 }
 
+func (r *volumeReconciler) finder() poolFinder {
+	return poolFinder{nodeName: r.nodeName, client: r.client, pools: r.pools}
+}
+
 // becameReady tells whether volumes that waited for the pool may go on.
 func becameReady(old, now client.Object) bool {
 	before, ok := old.(*v1alpha1.NodeThinPool)
@@ -111,7 +115,7 @@ func (r *volumeReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 
 // make makes the volume unless it exists, and says so.
 func (r *volumeReconciler) make(ctx context.Context, object *v1alpha1.ThinVolume) (reconcile.Result, error) {
-	pool, poolID, err := r.poolFor(ctx, object)
+	pool, poolID, err := r.finder().find(ctx, object.Spec.PoolName, object.Status.ThinID != nil)
 	if errors.Is(err, pools.ErrNotOpen) {
 		// It goes on by itself when the pool is open. One that is ready stays so: its pool says what is wrong.
 		return reconcile.Result{}, r.sayNotReady(ctx, object, err)
@@ -140,33 +144,6 @@ func (r *volumeReconciler) make(ctx context.Context, object *v1alpha1.ThinVolume
 	return reconcile.Result{}, err
 }
 
-// poolFor gives the open pool that the volume belongs into. The pool's object must carry its identity and not be deleted:
-// then no volume can exist in a pool that the cluster does not know of.
-func (r *volumeReconciler) poolFor(ctx context.Context, object *v1alpha1.ThinVolume) (pools.Pool, string, error) {
-	name := types.NamespacedName{Name: v1alpha1.NodeThinPoolName(object.Spec.PoolName, r.nodeName)}
-	owner := &v1alpha1.NodeThinPool{}
-	if err := r.client.Get(ctx, name, owner); err != nil {
-		if client.IgnoreNotFound(err) == nil {
-			err = &pools.NotOpenError{Pool: object.Spec.PoolName, Cause: errors.New("the node has no such pool")}
-		}
-		return nil, "", err
-	}
-	if owner.DeletionTimestamp != nil && object.Status.ThinID == nil {
-		return nil, "", &pools.NotOpenError{Pool: object.Spec.PoolName, Cause: errors.New("it is being deleted")}
-	}
-	pool, err := r.pools.Get(object.Spec.PoolName)
-	if err != nil {
-		return nil, "", err
-	}
-	if owner.Status.PoolID == "" {
-		return nil, "", &pools.NotOpenError{Pool: object.Spec.PoolName}
-	}
-	if ready := meta.FindStatusCondition(owner.Status.Conditions, v1alpha1.ConditionReady); ready != nil && ready.Reason == v1alpha1.ReasonSourceChanged {
-		return nil, "", &pools.NotOpenError{Pool: object.Spec.PoolName, Cause: errors.New(ready.Message)}
-	}
-	return pool, owner.Status.PoolID, nil
-}
-
 // ensure gives the volume, and makes it only if it was never made.
 func (r *volumeReconciler) ensure(ctx context.Context, pool pools.Pool, poolID string, object *v1alpha1.ThinVolume) (thinpool.Volume, error) {
 	spec, err := volumeSpec(object)
@@ -176,16 +153,20 @@ func (r *volumeReconciler) ensure(ctx context.Context, pool pools.Pool, poolID s
 	if object.Status.ThinID == nil {
 		return pool.CreateVolume(ctx, spec)
 	}
-	if object.Status.PoolID != poolID {
-		return thinpool.Volume{}, fmt.Errorf("%w: it was made in pool %s, this one is %s", thinpool.ErrVolumeNotFound, object.Status.PoolID, poolID)
+	return sameDevice(pool, spec.Name, poolID, object.Status.PoolID, *object.Status.ThinID)
+}
+
+// sameDevice gives a thin device that was made before, which must still be the one that it was then.
+func sameDevice(pool pools.Pool, name, poolID, madeIn string, madeAs int64) (thinpool.Volume, error) {
+	if madeIn != poolID {
+		return thinpool.Volume{}, fmt.Errorf("%w: it was made in pool %s, this one is %s", thinpool.ErrVolumeNotFound, madeIn, poolID)
 	}
-	volume, err := pool.Volume(object.Name)
+	volume, err := pool.Volume(name)
 	if err != nil {
 		return thinpool.Volume{}, err
 	}
-	if int64(volume.ThinID) != *object.Status.ThinID {
-		return thinpool.Volume{}, fmt.Errorf("%w: it was made with thin id %d, the pool's registry has %d",
-			thinpool.ErrVolumeNotFound, *object.Status.ThinID, volume.ThinID)
+	if int64(volume.ThinID) != madeAs {
+		return thinpool.Volume{}, fmt.Errorf("%w: it was made with thin id %d, the pool's registry has %d", thinpool.ErrVolumeNotFound, madeAs, volume.ThinID)
 	}
 	return volume, nil
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -14,6 +13,7 @@ import (
 	"github.com/csi-dm/csi-dm/api/v1alpha1"
 	"github.com/csi-dm/csi-dm/pkg/node/pools"
 	"github.com/csi-dm/csi-dm/pkg/thinpool"
+	"github.com/csi-dm/csi-dm/pkg/volumeid"
 )
 
 // remove deletes the volume and lets its object go.
@@ -23,9 +23,12 @@ func (r *volumeReconciler) remove(ctx context.Context, object *v1alpha1.ThinVolu
 	}
 	pool, err := r.pools.Get(object.Spec.PoolName)
 	switch {
+	case volumeid.Check("metadata.name", object.Name) != nil:
+		// No volume was ever made for it, and what has its name in the pool is a snapshot's.
+		err = nil
 	case err == nil:
 		err = pool.DeleteVolume(ctx, object.Name)
-	case r.neverMade(ctx, object):
+	case object.Status.ThinID == nil && r.finder().neverOpened(ctx, object.Spec.PoolName):
 		err = nil
 	}
 	switch {
@@ -51,14 +54,4 @@ func (r *volumeReconciler) sayWaiting(ctx context.Context, object *v1alpha1.Thin
 		return nil
 	}
 	return r.sayFailed(ctx, object, fmt.Errorf("deletion waits: %w", err))
-}
-
-// neverMade tells of a volume whose pool is not open that it cannot exist: its pool has never been one, see poolFor.
-func (r *volumeReconciler) neverMade(ctx context.Context, object *v1alpha1.ThinVolume) bool {
-	if object.Status.ThinID != nil {
-		return false
-	}
-	owner := &v1alpha1.NodeThinPool{}
-	name := types.NamespacedName{Name: v1alpha1.NodeThinPoolName(object.Spec.PoolName, r.nodeName)}
-	return r.client.Get(ctx, name, owner) == nil && owner.Status.PoolID == ""
 }

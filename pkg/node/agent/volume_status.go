@@ -32,7 +32,11 @@ func volumeSpec(object *v1alpha1.ThinVolume) (thinpool.VolumeSpec, error) {
 		return thinpool.VolumeSpec{}, &thinpool.FieldError{Field: "spec.capacity", Value: object.Spec.Capacity.String(),
 			Allowed: "a whole number of bytes greater than 0"}
 	}
-	return thinpool.VolumeSpec{Name: object.Name, Size: size, Format: format}, nil
+	source, err := sourceDevice(object.Spec.Source)
+	if err != nil {
+		return thinpool.VolumeSpec{}, err
+	}
+	return thinpool.VolumeSpec{Name: object.Name, Size: size, Format: format, Source: source}, nil
 }
 
 // volumeFormat is what the volume is to be formatted with: nothing in mode Block, and in no other.
@@ -48,6 +52,25 @@ func volumeFormat(spec *v1alpha1.ThinVolumeSpec) (filesystem.Format, error) {
 		return filesystem.Format{}, fmt.Errorf("%w: spec.fsType: %w", thinpool.ErrInvalid, err)
 	}
 	return filesystem.Format{Type: fsType, Options: spec.MkfsOptions}, nil
+}
+
+// sourceDevice is the name in the pool of what a volume begins as; it is empty for a volume that is formatted.
+func sourceDevice(source *v1alpha1.VolumeSource) (string, error) {
+	switch {
+	case source == nil:
+		return "", nil
+	case source.SnapshotName != "" && source.VolumeName != "":
+		return "", &thinpool.FieldError{Field: "spec.source", Value: source.SnapshotName + " and " + source.VolumeName, Allowed: "one of snapshotName and volumeName"}
+	case source.SnapshotName != "":
+		if err := volumeid.CheckSnapshot("spec.source.snapshotName", source.SnapshotName); err != nil {
+			return "", fmt.Errorf("%w: %w", thinpool.ErrInvalid, err)
+		}
+		return volumeid.SnapshotDevice(source.SnapshotName), nil
+	}
+	if err := volumeid.Check("spec.source.volumeName", source.VolumeName); err != nil {
+		return "", fmt.Errorf("%w: %w", thinpool.ErrInvalid, err)
+	}
+	return source.VolumeName, nil
 }
 
 // sayReady writes, in one go, that the volume exists and which thin device it is.

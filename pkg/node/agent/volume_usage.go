@@ -13,6 +13,7 @@ import (
 	"github.com/csi-dm/csi-dm/api/v1alpha1"
 	"github.com/csi-dm/csi-dm/pkg/node/pools"
 	"github.com/csi-dm/csi-dm/pkg/thinpool"
+	"github.com/csi-dm/csi-dm/pkg/volumeid"
 )
 
 const (
@@ -27,7 +28,7 @@ const (
 	usagePercent = 5
 )
 
-// usageReporter writes now and then into each ThinVolume's status what the volume holds of its pool.
+// usageReporter writes now and then into the status of each ThinVolume and ThinSnapshot what it holds of its pool.
 type usageReporter struct {
 	client client.Client
 	pools  *pools.Set
@@ -83,6 +84,19 @@ func (r *usageReporter) report(ctx context.Context, poolName string) error {
 			}
 		}
 	}
+	snapshots, err := snapshotsOf(ctx, r.client, poolName)
+	if err != nil {
+		return err
+	}
+	for i := range snapshots {
+		snapshot := &snapshots[i]
+		held, ok := usage.Volumes[volumeid.SnapshotDevice(snapshot.Name)]
+		if ok && snapshot.Status.ThinID != nil && snapshot.DeletionTimestamp == nil {
+			if err := r.writeSnapshot(ctx, snapshot, held); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
 
@@ -93,8 +107,22 @@ func (r *usageReporter) write(ctx context.Context, volume *v1alpha1.ThinVolume, 
 	}
 	patch := client.MergeFrom(volume.DeepCopy())
 	volume.Status.Allocated, volume.Status.Exclusive = bytes(held.Mapped), bytes(held.Exclusive)
-	if err := r.client.Status().Patch(ctx, volume, patch); err != nil {
-		return client.IgnoreNotFound(fmt.Errorf("write status of %s: %w", volume.Name, err))
+	return r.patch(ctx, volume, patch)
+}
+
+// writeSnapshot does the same for a snapshot.
+func (r *usageReporter) writeSnapshot(ctx context.Context, snapshot *v1alpha1.ThinSnapshot, held thinpool.Usage) error {
+	if !usageChanged(snapshot.Status.Allocated, held.Mapped) && !usageChanged(snapshot.Status.Exclusive, held.Exclusive) {
+		return nil
+	}
+	patch := client.MergeFrom(snapshot.DeepCopy())
+	snapshot.Status.Allocated, snapshot.Status.Exclusive = bytes(held.Mapped), bytes(held.Exclusive)
+	return r.patch(ctx, snapshot, patch)
+}
+
+func (r *usageReporter) patch(ctx context.Context, object client.Object, patch client.Patch) error {
+	if err := r.client.Status().Patch(ctx, object, patch); err != nil {
+		return client.IgnoreNotFound(fmt.Errorf("write status of %s: %w", object.GetName(), err))
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 // Pool is what the node needs of an open pool. *thinpool.Pool is one.
 type Pool interface {
 	CreateVolume(ctx context.Context, spec thinpool.VolumeSpec) (thinpool.Volume, error)
+	SnapshotGroup(ctx context.Context, members []thinpool.GroupMember) (thinpool.Group, error)
 	GrowVolume(ctx context.Context, name string, size int64) (thinpool.Volume, error)
 	DeleteVolume(ctx context.Context, name string) error
 	Activate(ctx context.Context, name string) (device string, err error)

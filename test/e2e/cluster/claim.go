@@ -70,6 +70,20 @@ type Claim struct {
 	AccessMode corev1.PersistentVolumeAccessMode
 	// Node, if not empty, is chosen in the scheduler's place, so that the volume is made without a pod.
 	Node string
+	// Snapshot and Clone, of which one may be set, name the VolumeSnapshot that the volume is restored from and the claim that it
+	// is a clone of.
+	Snapshot, Clone string
+}
+
+// source is what the claim's volume is made from; nil for a new one.
+func (c Claim) source() *corev1.TypedLocalObjectReference {
+	switch {
+	case c.Snapshot != "":
+		return &corev1.TypedLocalObjectReference{APIGroup: ptr.To(snapshotGroup), Kind: "VolumeSnapshot", Name: c.Snapshot}
+	case c.Clone != "":
+		return &corev1.TypedLocalObjectReference{Kind: "PersistentVolumeClaim", Name: c.Clone}
+	}
+	return nil
 }
 
 // CreateClaim creates the claim.
@@ -79,6 +93,7 @@ func (c *Cluster) CreateClaim(ctx context.Context, claim Claim) (*corev1.Persist
 		Spec: corev1.PersistentVolumeClaimSpec{
 			AccessModes:      []corev1.PersistentVolumeAccessMode{cmp.Or(claim.AccessMode, corev1.ReadWriteOnce)},
 			StorageClassName: &claim.Class,
+			DataSource:       claim.source(),
 			Resources: corev1.VolumeResourceRequirements{
 				Requests: corev1.ResourceList{corev1.ResourceStorage: *resource.NewQuantity(claim.Size, resource.BinarySI)},
 			},

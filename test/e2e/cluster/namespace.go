@@ -10,16 +10,19 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// EmptyNamespace deletes pods and claims of a namespace, waits until their volumes are gone, and deletes the namespace.
+// EmptyNamespace deletes pods, snapshots and claims of a namespace, waits until their volumes are gone, and deletes the namespace.
 func (c *Cluster) EmptyNamespace(ctx context.Context, name string) error {
 	in := client.InNamespace(name)
 	if err := c.DeleteAllOf(ctx, &corev1.Pod{}, in); err != nil {
 		return err
 	}
+	if err := c.deleteSnapshots(ctx, name); err != nil {
+		return err
+	}
 	if err := c.DeleteAllOf(ctx, &corev1.PersistentVolumeClaim{}, in); err != nil {
 		return err
 	}
-	what := "pods, PersistentVolumes and ThinVolumes of namespace " + name + " to be gone"
+	what := "pods, PersistentVolumes, ThinVolumes and ThinSnapshots of namespace " + name + " to be gone"
 	err := Await(ctx, 4*time.Minute, what, func(ctx context.Context) (string, error) {
 		left, err := c.remains(ctx, name)
 		if err != nil {
@@ -52,8 +55,12 @@ func (c *Cluster) remains(ctx context.Context, namespace string) (string, error)
 			count++
 		}
 	}
-	if len(pods.Items)+len(volumes)+count == 0 {
+	snapshots, err := c.NamespaceSnapshots(ctx, namespace)
+	if err != nil {
+		return "", err
+	}
+	if len(pods.Items)+len(volumes)+len(snapshots)+count == 0 {
 		return "", nil
 	}
-	return fmt.Sprintf("%d pods, %d PersistentVolumes and %d ThinVolumes are left", len(pods.Items), count, len(volumes)), nil
+	return fmt.Sprintf("%d pods, %d PersistentVolumes, %d ThinVolumes and %d ThinSnapshots are left", len(pods.Items), count, len(volumes), len(snapshots)), nil
 }

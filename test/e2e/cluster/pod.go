@@ -20,6 +20,9 @@ const MountPath = "/data"
 // DevicePath is where a pod has its claim's device.
 const DevicePath = "/dev/data"
 
+// SecondPath is where it has its second one.
+const SecondPath = "/data2"
+
 // idle is a shell that waits for nothing, and ends at once when it is asked to.
 const idle = `trap 'exit 0' TERM; while :; do sleep 3600 & wait $!; done`
 
@@ -28,6 +31,8 @@ type Pod struct {
 	Namespace, Name string
 	// Claim is the claim's name.
 	Claim string
+	// Second is the name of another claim, if not empty.
+	Second string
 	// Script is run by the shell; the default waits.
 	Script string
 	// Node, if not empty, is the node that the scheduler must choose.
@@ -62,6 +67,13 @@ func (c *Cluster) CreatePod(ctx context.Context, pod Pod) (*corev1.Pod, error) {
 				PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: pod.Claim},
 			}}},
 		},
+	}
+	if pod.Second != "" {
+		container := &object.Spec.Containers[0]
+		container.VolumeMounts = append(container.VolumeMounts, corev1.VolumeMount{Name: "second", MountPath: SecondPath})
+		object.Spec.Volumes = append(object.Spec.Volumes, corev1.Volume{Name: "second", VolumeSource: corev1.VolumeSource{
+			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: pod.Second},
+		}})
 	}
 	if container := &object.Spec.Containers[0]; pod.Block {
 		container.VolumeMounts = nil

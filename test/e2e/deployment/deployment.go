@@ -42,6 +42,7 @@ func (d *Deployment) Ensure(ctx context.Context) error {
 	}{
 		{"images built", d.buildImages},
 		{"images loaded into the nodes", d.loadImages},
+		{"snapshot-controller running", d.installSnapshots},
 		{"chart installed", func(ctx context.Context) error { return d.Install(ctx) }},
 		{"driver running", d.AwaitRollout},
 		{"thin pools ready", d.ensurePool},
