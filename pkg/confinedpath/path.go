@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -48,6 +49,8 @@ func relative(directory, path string) (string, error) {
 		return refuse("it is empty")
 	case len(path) >= unix.PathMax:
 		return refuse(fmt.Sprintf("it has %d bytes, at most %d are possible", len(path), unix.PathMax-1))
+	case slices.ContainsFunc(strings.Split(path, "/"), func(part string) bool { return len(part) > unix.NAME_MAX }):
+		return refuse(fmt.Sprintf("it has a part of more than %d bytes", unix.NAME_MAX))
 	case strings.ContainsRune(path, 0):
 		return refuse("it has a NUL byte")
 	case !filepath.IsAbs(path):

@@ -41,6 +41,7 @@ func TestPathsAsText(t *testing.T) {
 		"shares a prefix": directory + "-other/pods",
 		"NUL":             directory + "/pods\x00/one",
 		"too long":        directory + strings.Repeat("/x", 4096),
+		"part too long":   directory + "/" + strings.Repeat("x", 256),
 	} {
 		t.Run(name, func(t *testing.T) {
 			for call, err := range map[string]error{

@@ -28,5 +28,5 @@ func ParseType(name string) (Type, error) {
 	case Ext4, XFS:
 		return t, nil
 	}
-	return "", fmt.Errorf("file system type %q is not supported: allowed are %v", name, Types)
+	return "", fmt.Errorf("file system type %.64q is not supported: allowed are %v", name, Types)
 }

@@ -10,7 +10,7 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	return fmt.Sprintf("parameter %s: %q is not allowed: %s", e.Key, e.Value, e.Allowed)
+	return fmt.Sprintf("parameter %s: %.64q is not allowed: %s", e.Key, e.Value, e.Allowed)
 }
 
 // UnknownKeyError is a key that no class of csi-dm has.
@@ -21,7 +21,7 @@ type UnknownKeyError struct {
 
 func (e *UnknownKeyError) Error() string {
 	if len(e.Allowed) == 0 {
-		return fmt.Sprintf("parameter %q is unknown: none is allowed here", e.Key)
+		return fmt.Sprintf("parameter %.64q is unknown: none is allowed here", e.Key)
 	}
-	return fmt.Sprintf("parameter %q is unknown: allowed are %q", e.Key, e.Allowed)
+	return fmt.Sprintf("parameter %.64q is unknown: allowed are %q", e.Key, e.Allowed)
 }

@@ -2,34 +2,10 @@ package thinpool
 
 import (
 	"context"
-	"sync/atomic"
 	"time"
 
 	"go.etcd.io/bbolt"
 )
-
-// hook is what SetFailpoint has set. Goroutines of an open pool may read it meanwhile.
-var hook atomic.Pointer[func(name string)]
-
-func init() {
-	reached = func(at failpoint) {
-		if f := hook.Load(); f != nil {
-			(*f)(string(at))
-		}
-	}
-}
-
-// SetFailpoint has f called at each failpoint, by its name.
-func SetFailpoint(f func(name string)) { hook.Store(&f) }
-
-// Failpoints are the names of all failpoints.
-func Failpoints() []string {
-	var names []string
-	for _, f := range failpoints {
-		names = append(names, string(f))
-	}
-	return names
-}
 
 // LabelVersion is the format of the labels that are written, RegistryVersion that of the records.
 const (

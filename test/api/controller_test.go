@@ -35,7 +35,8 @@ const (
 type replica struct {
 	csi.ControllerClient
 	csi.GroupControllerClient
-	stop func()
+	connection *grpc.ClientConn
+	stop       func()
 }
 
 // startReplica runs a controller until the test ends or stop is called.
@@ -81,7 +82,7 @@ func startReplica(t *testing.T, change ...func(*controller.Options)) *replica {
 	if _, err := csi.NewIdentityClient(connection).Probe(probe, &csi.ProbeRequest{}, grpc.WaitForReady(true)); err != nil {
 		t.Fatalf("the controller does not serve: %v", err)
 	}
-	return &replica{ControllerClient: csi.NewControllerClient(connection), GroupControllerClient: csi.NewGroupControllerClient(connection), stop: stop}
+	return &replica{ControllerClient: csi.NewControllerClient(connection), GroupControllerClient: csi.NewGroupControllerClient(connection), connection: connection, stop: stop}
 }
 
 // scene is a pool on some nodes, a class of it, and a controller.

@@ -89,6 +89,9 @@ func checkMountOptions(capabilities []*csi.VolumeCapability, fsType filesystem.T
 		if _, err := filesystem.ParseMountOptions(fsType, flags); err != nil {
 			return &fieldError{fmt.Sprintf("volume_capabilities[%d].mount.mount_flags", i), strings.Join(flags, " "), err.Error() + " (mountOptions of the StorageClass)"}
 		}
+		if group := capability.GetMount().GetVolumeMountGroup(); group != "" {
+			return &fieldError{fmt.Sprintf("volume_capabilities[%d].mount.volume_mount_group", i), group, "nothing: the owner of a volume's files is set by kubelet (fsGroup of the pod)"}
+		}
 	}
 	return nil
 }

@@ -36,7 +36,7 @@ func (s *Service) nodeOf(ctx context.Context, topologyValue string) (string, err
 		return "", err
 	}
 	if !ok {
-		return "", &exhaustedError{fmt.Sprintf("node %q does not exist", topologyValue)}
+		return "", &exhaustedError{fmt.Sprintf("node %.64q does not exist", topologyValue)}
 	}
 	return name, nil
 }

@@ -63,6 +63,9 @@ func mismatch(volume *v1alpha1.ThinVolume, req *csi.ValidateVolumeCapabilitiesRe
 	if pool := req.GetVolumeContext()[v1alpha1.ParameterPool]; pool != "" && pool != volume.Spec.PoolName {
 		return "the pool of the volume is " + volume.Spec.PoolName
 	}
+	if len(req.GetMutableParameters()) > 0 {
+		return "mutable_parameters: VolumeAttributesClasses are not supported"
+	}
 	return mismatchOfClass(volume, req.GetParameters())
 }
 
@@ -107,6 +110,9 @@ func (s *Service) GetCapacity(ctx context.Context, req *csi.GetCapacityRequest) 
 	}
 	if !asked.block {
 		formatted = cmp.Or(class.Format.Type, formatted)
+		if err := checkMountOptions(req.GetVolumeCapabilities(), formatted); err != nil {
+			return nil, asStatus(err)
+		}
 	}
 	response := &csi.GetCapacityResponse{
 		MinimumVolumeSize: wrapperspb.Int64(filesystem.MinimumSize(formatted)),

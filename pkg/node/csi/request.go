@@ -4,7 +4,6 @@ import (
 	"github.com/csi-dm/csi-dm/api/v1alpha1"
 	"github.com/csi-dm/csi-dm/pkg/filesystem"
 	"github.com/csi-dm/csi-dm/pkg/node/pools"
-	"github.com/csi-dm/csi-dm/pkg/volumeid"
 )
 
 // Names of request fields, as the CSI specification has them.
@@ -37,11 +36,8 @@ func rootMode(volumeContext map[string]string) (filesystem.RootMode, error) {
 
 // find looks the volume up. The context names its pool; it may be missing (a PersistentVolume made by hand).
 func (n *Node) find(volume string, volumeContext map[string]string) (pools.Located, error) {
-	hint := volumeContext[v1alpha1.ParameterPool]
-	if hint != "" {
-		if err := volumeid.CheckPool(fieldVolumeContext+"["+v1alpha1.ParameterPool+"]", hint); err != nil {
-			return pools.Located{}, err
-		}
+	if err := checkAttributes(volumeContext); err != nil {
+		return pools.Located{}, err
 	}
-	return n.config.Pools.Find(volume, hint)
+	return n.config.Pools.Find(volume, volumeContext[v1alpha1.ParameterPool])
 }

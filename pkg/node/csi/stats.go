@@ -31,6 +31,11 @@ func (n *Node) stats(ctx context.Context, request *csi.NodeGetVolumeStatsRequest
 	if err := n.checkPath(fieldVolumePath, path); err != nil {
 		return nil, err
 	}
+	if staging := request.GetStagingTargetPath(); staging != "" {
+		if err := n.checkPath(fieldStagingPath, staging); err != nil {
+			return nil, err
+		}
+	}
 	volume, err := n.find(id, nil)
 	if err != nil {
 		return nil, err
