@@ -44,6 +44,9 @@ const (
 const (
 	// ConditionReady: the pool serves volumes; the thin device of the volume or snapshot exists and holds its file system.
 	ConditionReady = "Ready"
+	// ConditionExpansionFailed on a ThinVolume: the node could not make the thin device as large as the capacity, for the reason
+	// given. There is none on a volume that has its size.
+	ConditionExpansionFailed = "ExpansionFailed"
 	// ConditionAdmitting on a NodeThinPool: new volumes are accepted.
 	ConditionAdmitting = "Admitting"
 	// ConditionProductionGrade is False on a pool that stands on loop files.

@@ -15,18 +15,20 @@ import (
 // +kubebuilder:selectablefield:JSONPath=`.spec.poolName`
 // +kubebuilder:printcolumn:name="Node",type=string,JSONPath=`.spec.nodeName`
 // +kubebuilder:printcolumn:name="Pool",type=string,JSONPath=`.spec.poolName`
-// +kubebuilder:printcolumn:name="Capacity",type=string,JSONPath=`.spec.capacity`
-// +kubebuilder:printcolumn:name="FSType",type=string,JSONPath=`.spec.fsType`
+// +kubebuilder:printcolumn:name="Size",type=string,JSONPath=`.status.size`
+// +kubebuilder:printcolumn:name="Allocated",type=string,JSONPath=`.status.allocated`
+// +kubebuilder:printcolumn:name="Exclusive",type=string,JSONPath=`.status.exclusive`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Namespace",type=string,JSONPath=`.spec.claim.namespace`
 // +kubebuilder:printcolumn:name="Claim",type=string,JSONPath=`.spec.claim.name`
-// +kubebuilder:printcolumn:name="Allocated",type=string,JSONPath=`.status.allocated`,priority=1
-// +kubebuilder:printcolumn:name="Exclusive",type=string,JSONPath=`.status.exclusive`,priority=1
+// +kubebuilder:printcolumn:name="Capacity",type=string,JSONPath=`.spec.capacity`,priority=1
+// +kubebuilder:printcolumn:name="FSType",type=string,JSONPath=`.spec.fsType`,priority=1
 // +kubebuilder:printcolumn:name="ThinID",type=integer,JSONPath=`.status.thinID`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:validation:XValidation:rule="!self.metadata.name.endsWith('.snapshot')",message="metadata.name: names that end with '.snapshot' are kept for the thin devices of snapshots"
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$') && size(self.metadata.name) <= 96",message="metadata.name: a volume's name has at most 96 characters: lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit"
+// +kubebuilder:validation:XValidation:rule="quantity(string(self.spec.capacity)).compareTo(quantity(string(oldSelf.spec.capacity))) >= 0 || (has(oldSelf.status) && has(oldSelf.status.size) && quantity(string(self.spec.capacity)).compareTo(quantity(string(oldSelf.status.size))) >= 0)",message="spec.capacity: capacity cannot shrink, but down to status.size where the node could not grow the volume"
 type ThinVolume struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -38,7 +40,6 @@ type ThinVolume struct {
 // ThinVolumeSpec is written by the controller.
 //
 // +kubebuilder:validation:XValidation:rule="self.nodeName == oldSelf.nodeName && self.poolName == oldSelf.poolName",message="nodeName and poolName are immutable: a volume lives in the pool where it was made"
-// +kubebuilder:validation:XValidation:rule="quantity(string(self.capacity)).compareTo(quantity(string(oldSelf.capacity))) >= 0",message="capacity cannot shrink"
 // +kubebuilder:validation:XValidation:rule="quantity(string(self.capacity)).isGreaterThan(quantity('0'))",message="capacity must be greater than 0"
 // +kubebuilder:validation:XValidation:rule="self.volumeMode == oldSelf.volumeMode",message="volumeMode is immutable"
 // +kubebuilder:validation:XValidation:rule="(self.volumeMode == 'Block') != has(self.fsType)",message="fsType is required with volumeMode Filesystem and must be absent with Block"
@@ -59,7 +60,7 @@ type ThinVolumeSpec struct {
 	// +kubebuilder:validation:MaxLength=40
 	PoolName string `json:"poolName"`
 
-	// Size of the volume.
+	// Size of the volume. It is raised to grow the volume, and taken back to status.size where the node cannot do that.
 	Capacity resource.Quantity `json:"capacity"`
 
 	// Whether pods get a mounted file system or the device itself.

@@ -22,18 +22,33 @@ const growthUnit = 64 * 4096
 func (s Superblock) Smaller(size int64) bool { return size-s.Size >= growthUnit }
 
 // Grow makes a mounted file system as large as its device, by the file system's own ioctl and without a program. directory
-// is an open descriptor (O_PATH suffices) of the root of a mount that can be written to, device the path of the block device. One that
-// has the size is left as it is; a device that is smaller than its file system is an error. What is mounted stays usable
-// meanwhile. Errors match [ErrGrow].
+// is an open descriptor (O_PATH suffices) of the root of a mount, device the path of the block device. A mount that is read-only stays
+// so, and its file system grows; one whose file system itself is read-only does not. One that has the size is left as it is; a device
+// that is smaller than its file system is an error. What is mounted stays usable meanwhile. Errors match [ErrGrow].
 func Grow(directory *os.File, device string) error {
 	kept, err := keptOptions(device)
 	if err == nil {
-		_, err = grow(int(directory.Fd()), device, kept)
+		err = growAside(directory, device, kept)
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %s on %s: %w", ErrGrow, directory.Name(), device, err)
 	}
 	return nil
+}
+
+// growAside grows a file system through a mount of its own that nobody sees and that can be written to.
+func growAside(directory *os.File, device string, kept []mountParameter) error {
+	aside, err := unix.OpenTree(int(directory.Fd()), "", unix.AT_EMPTY_PATH|unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		return os.NewSyscallError("open_tree", err)
+	}
+	defer func() { _ = unix.Close(aside) }()
+	writable := unix.MountAttr{Attr_clr: unix.MOUNT_ATTR_RDONLY}
+	if err := unix.MountSetattr(aside, "", unix.AT_EMPTY_PATH, &writable); err != nil {
+		return os.NewSyscallError("mount_setattr", err)
+	}
+	_, err = grow(aside, device, kept)
+	return err
 }
 
 // growDetached grows what is mounted and not attached to a directory yet. It reports whether there was something to grow.
@@ -92,6 +107,10 @@ func grow(mount int, device string, kept []mountParameter) (grown bool, err erro
 		superblock, err := ReadSuperblock(file)
 		if err != nil {
 			return false, err
+		}
+		if superblock.Smaller(int64(size)) && fs.Flags&unix.ST_RDONLY != 0 {
+			// Changing an option would make it writable again, also one that the kernel has stopped because of damage.
+			return false, fmt.Errorf("it is read-only: %w", unix.EROFS)
 		}
 		return superblock.Smaller(int64(size)), growExt4(mount, root, superblock, int64(size), kept)
 	case unix.XFS_SUPER_MAGIC:

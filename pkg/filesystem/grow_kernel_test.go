@@ -139,14 +139,31 @@ func TestGrow(t *testing.T) {
 			if after := superOptions(t, directory); !slices.Equal(before, after) {
 				t.Errorf("the options were %v and are %v", before, after)
 			}
+			// A mount that cannot be written to, and that stays so.
+			enlarge(6 * size)
 			onRoot(func(root *os.File) {
-				// A mount that cannot be written to: nothing to grow is no error, the rest is.
-				if err := Grow(root, device); err != nil {
-					t.Error(err)
+				for range 2 {
+					if err := Grow(root, device); err != nil {
+						t.Error(err)
+					}
 				}
-				enlarge(6 * size)
+			})
+			expectSize(6 * size)
+			if err := os.WriteFile(filepath.Join(directory, "other"), nil, 0o600); !errors.Is(err, unix.EROFS) {
+				t.Errorf("writing through a read-only mount after its growth: %v", err)
+			}
+			// A file system that cannot be written to.
+			if err := unix.Mount("", directory, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+				t.Fatal(err)
+			}
+			before = superOptions(t, directory)
+			onRoot(func(root *os.File) {
+				if err := Grow(root, device); err != nil {
+					t.Errorf("nothing to grow: %v", err)
+				}
+				enlarge(7 * size)
 				if err := Grow(root, device); !errors.Is(err, ErrGrow) || !errors.Is(err, unix.EROFS) {
-					t.Errorf("growing through a read-only mount: %v", err)
+					t.Errorf("growing a read-only file system: %v", err)
 				}
 			})
 			if after := superOptions(t, directory); !slices.Equal(before, after) {
@@ -154,7 +171,7 @@ func TestGrow(t *testing.T) {
 			}
 			unmount()
 			mount(MountOptions{}.Growing())
-			expectSize(6 * size)
+			expectSize(7 * size)
 			unmount()
 			check(t, fsType, device)
 		})

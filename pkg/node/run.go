@@ -67,21 +67,24 @@ func Run(ctx context.Context, options Options) (err error) {
 		return fmt.Errorf("--kubelet-dir: %w", err)
 	}
 	closing = append(closing, kubelet.Close)
+	registry := prometheus.NewRegistry()
+	operations := newOperations(registry)
 	set := pools.NewSet(func(ctx context.Context, config thinpool.Config) (pools.Pool, error) {
 		pool, err := thinpool.Open(ctx, dm, config)
 		if err != nil {
-			return nil, err // not a nil *thinpool.Pool in an interface
+			return nil, err
 		}
-		return pool, nil
+		return operations.measure(config.Name, pool), nil
 	})
 	closing = append(closing, set.Close)
-	return serve(ctx, options, api, set, kubelet, admin.KernelEngine{DM: dm})
+	return serve(ctx, options, api, set, registry, kubelet, admin.KernelEngine{DM: dm})
 }
 
 // serve runs the jobs; all of them have ended when it returns.
-func serve(parent context.Context, options Options, api *rest.Config, set *pools.Set, kubelet *confinedpath.Root, engine admin.Engine) error {
+func serve(parent context.Context, options Options, api *rest.Config, set *pools.Set, registry *prometheus.Registry, kubelet *confinedpath.Root,
+	engine admin.Engine,
+) error {
 	group, ctx := errgroup.WithContext(parent)
-	registry := prometheus.NewRegistry()
 	calls, err := grpcserver.NewMetrics(registry)
 	if err != nil {
 		return err

@@ -42,6 +42,23 @@ func refuses(reason string) verdict {
 // sleeps says nothing.
 func sleeps(*v1alpha1.ThinVolume) *metav1.Condition { return nil }
 
+// growthVerdict is what a stand-in makes of a volume that is to grow: the condition ExpansionFailed, nil if it grows, or nothing at
+// all if answers is false.
+type growthVerdict func(volume *v1alpha1.ThinVolume) (failure *metav1.Condition, answers bool)
+
+// grows says that the volume has its new size.
+func grows(*v1alpha1.ThinVolume) (*metav1.Condition, bool) { return nil, true }
+
+// growsNot says nothing.
+func growsNot(*v1alpha1.ThinVolume) (*metav1.Condition, bool) { return nil, false }
+
+// refusesGrowth says why it has not.
+func refusesGrowth(reason string) growthVerdict {
+	return func(*v1alpha1.ThinVolume) (*metav1.Condition, bool) {
+		return &metav1.Condition{Type: v1alpha1.ConditionExpansionFailed, Status: metav1.ConditionTrue, Reason: reason, Message: "the stand-in does not grow it"}, true
+	}
+}
+
 // standIn is a node with a pod of the agent, and writes what an agent writes with an agent's token. It keeps no volumes.
 type standIn struct {
 	t    *testing.T
@@ -53,6 +70,7 @@ type standIn struct {
 	verdict verdict
 	// onSnapshots is what becomes of new snapshots: the condition that it gives, or nothing if it is nil.
 	onSnapshots func() *metav1.Condition
+	growth      growthVerdict
 	// keeps leaves deleted volumes' finalizers alone.
 	keeps  bool
 	nextID int64
@@ -89,7 +107,7 @@ func newStandIn(t *testing.T, name string, labels map[string]string) *standIn {
 			t.Error(err)
 		}
 	})
-	s := &standIn{t: t, name: name, verdict: makes, onSnapshots: takes}
+	s := &standIn{t: t, name: name, verdict: makes, growth: grows, onSnapshots: takes}
 	s.setReady(true)
 	s.setAgentReady(true)
 	config := rest.AnonymousClientConfig(suite.config)
@@ -147,6 +165,13 @@ func (s *standIn) decide(v verdict) {
 	s.verdict = v
 }
 
+// decideGrowth changes what becomes of volumes that are to grow.
+func (s *standIn) decideGrowth(v growthVerdict) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.growth = v
+}
+
 // keep changes whether deleted volumes stay.
 func (s *standIn) keep(keeps bool) {
 	s.mu.Lock()
@@ -195,6 +220,12 @@ func (s *standIn) handle(ctx context.Context, volume *v1alpha1.ThinVolume) error
 		}
 		return s.Patch(ctx, volume, client.MergeFrom(before))
 	}
+	if size := volume.Status.Size; size != nil {
+		if size.Cmp(volume.Spec.Capacity) >= 0 || volume.Status.ObservedGeneration == volume.Generation {
+			return nil
+		}
+		return s.grow(ctx, volume)
+	}
 	condition := decide(volume)
 	if condition == nil || len(volume.Status.Conditions) > 0 {
 		return nil
@@ -203,10 +234,33 @@ func (s *standIn) handle(ctx context.Context, volume *v1alpha1.ThinVolume) error
 	apimeta.SetStatusCondition(&volume.Status.Conditions, *condition)
 	if condition.Status == metav1.ConditionTrue {
 		volume.Status.PoolID, volume.Status.ThinID = "pool", &id
-		size := (volume.Spec.Capacity.Value() + blockSize - 1) / blockSize * blockSize
-		volume.Status.Size = resource.NewQuantity(size, resource.BinarySI)
+		volume.Status.Size = wholeBlocks(volume.Spec.Capacity)
 	}
 	return s.Status().Patch(ctx, volume, client.MergeFrom(before))
+}
+
+func (s *standIn) grow(ctx context.Context, volume *v1alpha1.ThinVolume) error {
+	s.mu.Lock()
+	decide := s.growth
+	s.mu.Unlock()
+	failure, answers := decide(volume)
+	if !answers {
+		return nil
+	}
+	before := volume.DeepCopy()
+	volume.Status.ObservedGeneration = volume.Generation
+	if failure == nil {
+		apimeta.RemoveStatusCondition(&volume.Status.Conditions, v1alpha1.ConditionExpansionFailed)
+		volume.Status.Size = wholeBlocks(volume.Spec.Capacity)
+	} else {
+		failure.ObservedGeneration = volume.Generation
+		apimeta.SetStatusCondition(&volume.Status.Conditions, *failure)
+	}
+	return s.Status().Patch(ctx, volume, client.MergeFrom(before))
+}
+
+func wholeBlocks(capacity resource.Quantity) *resource.Quantity {
+	return resource.NewQuantity((capacity.Value()+blockSize-1)/blockSize*blockSize, resource.BinarySI)
 }
 
 // report writes the status of a pool on the node: it is open, has total bytes and used of them, and admits volumes.

@@ -112,6 +112,7 @@ storageClasses:
     mkfsOptions: -i size=1024
     rootMode: "2770"
     reclaimPolicy: Retain
+    allowVolumeExpansion: false
     mountOptions: [noatime, discard]
     annotations: {a: b}
     labels: {c: d}
@@ -120,9 +121,12 @@ storageClasses:
 	rendered.get("StorageClass", "plain", &plain)
 	rendered.get("StorageClass", "tuned", &tuned)
 	for _, class := range []storagev1.StorageClass{plain, tuned} {
-		if class.Provisioner != "csi-dm.io" || *class.VolumeBindingMode != storagev1.VolumeBindingWaitForFirstConsumer || *class.AllowVolumeExpansion {
+		if class.Provisioner != "csi-dm.io" || *class.VolumeBindingMode != storagev1.VolumeBindingWaitForFirstConsumer {
 			t.Errorf("class is %+v", class)
 		}
+	}
+	if !*plain.AllowVolumeExpansion || *tuned.AllowVolumeExpansion {
+		t.Errorf("volumes can grow: %t by default, %t where the values forbid it", *plain.AllowVolumeExpansion, *tuned.AllowVolumeExpansion)
 	}
 	if plain.Parameters["csi-dm.io/pool"] != "default" || plain.Parameters["csi.storage.k8s.io/fstype"] != "ext4" || len(plain.Parameters) != 2 {
 		t.Errorf("parameters are %v", plain.Parameters)

@@ -68,7 +68,7 @@ func TestAgent(t *testing.T) {
 		"--kubelet-dir=/var/lib/kubelet", "--run-dir=/run/csi-dm")
 }
 
-// TestController: no container that may do anything to its node; csi-provisioner with the flags that the driver relies on.
+// TestController: no container that may do anything to its node; the sidecars with the flags that the driver relies on.
 func TestController(t *testing.T) {
 	var deployment appsv1.Deployment
 	rendered := render(t, "")
@@ -113,6 +113,11 @@ func TestController(t *testing.T) {
 	}
 	expectArguments(t, provisioner, "--strict-topology=false", "--immediate-topology=false", "--extra-create-metadata=true",
 		"--leader-election=true", "--timeout=60s", "--csi-address=/csi/csi.sock")
+	resizer := byName["csi-resizer"]
+	if resizer.Image != "registry.k8s.io/sig-storage/csi-resizer:v2.3.0" {
+		t.Errorf("csi-resizer's image is %s", resizer.Image)
+	}
+	expectArguments(t, resizer, "--leader-election=true", "--handle-volume-inuse-error=false", "--timeout=60s", "--csi-address=/csi/csi.sock")
 	for _, argument := range provisioner.Args {
 		if strings.Contains(argument, "enable-capacity") || strings.Contains(argument, "node-deployment") {
 			t.Errorf("csi-provisioner runs with %s", argument)

@@ -27,15 +27,9 @@ func (s *Service) CreateVolume(ctx context.Context, req *csi.CreateVolumeRequest
 		s.tellPods(ctx, &r, err)
 		return nil, asStatus(err)
 	}
-	return &csi.CreateVolumeResponse{Volume: &csi.Volume{
-		VolumeId:      volume.Name,
-		CapacityBytes: view.VolumeSize(volume, 1),
-		VolumeContext: contextOf(volume),
-		ContentSource: r.source.content(),
-		AccessibleTopology: []*csi.Topology{{
-			Segments: map[string]string{v1alpha1.TopologyKey: v1alpha1.TopologyValue(volume.Spec.NodeName)},
-		}},
-	}}, nil
+	made := csiVolume(volume)
+	made.ContentSource = r.source.content()
+	return &csi.CreateVolumeResponse{Volume: made}, nil
 }
 
 // contextOf is what the node is told of a volume with each call. The pool's name lets it look in the right pool first.

@@ -1,5 +1,5 @@
-// Package csi is the CSI Controller service: it turns CreateVolume and DeleteVolume into ThinVolume objects and waits, on a
-// watch, for what the node makes of them.
+// Package csi is the CSI Controller service: it turns calls that make, grow and delete volumes into writes of ThinVolume objects
+// and waits, on a watch, for what the node makes of them.
 //
 // # CreateVolume
 //
@@ -9,6 +9,11 @@
 // not there, is taken back (withdraw.go): first the lowered capacity is published, then the ThinVolume deleted, then
 // RESOURCE_EXHAUSTED answered, which makes csi-provisioner give the pod back to the scheduler. A timeout would not: to
 // csi-provisioner it means that the volume may come into being on that node, for as long as it takes.
+//
+// # ControllerExpandVolume
+//
+// The capacity in the ThinVolume is raised if the pool has the headroom (expand.go), and the call sleeps until the node says that
+// the thin device has the size (await_grown.go). A growth that the node refuses is taken back.
 //
 // # State
 //

@@ -20,7 +20,8 @@ func (Identity) GetPluginInfo(context.Context, *csi.GetPluginInfoRequest) (*csi.
 	return &csi.GetPluginInfoResponse{Name: v1alpha1.DriverName, VendorVersion: version.String()}, nil
 }
 
-// GetPluginCapabilities says that there are a Controller and a Group Controller service and that volumes can be reached from their node only.
+// GetPluginCapabilities says that there are a Controller and a Group Controller service, that volumes can be reached from their node
+// only, and that they can grow while they are in use.
 func (Identity) GetPluginCapabilities(context.Context, *csi.GetPluginCapabilitiesRequest) (*csi.GetPluginCapabilitiesResponse, error) {
 	response := &csi.GetPluginCapabilitiesResponse{}
 	for _, capability := range []csi.PluginCapability_Service_Type{
@@ -32,6 +33,9 @@ func (Identity) GetPluginCapabilities(context.Context, *csi.GetPluginCapabilitie
 			Type: &csi.PluginCapability_Service_{Service: &csi.PluginCapability_Service{Type: capability}},
 		})
 	}
+	response.Capabilities = append(response.Capabilities, &csi.PluginCapability{Type: &csi.PluginCapability_VolumeExpansion_{
+		VolumeExpansion: &csi.PluginCapability_VolumeExpansion{Type: csi.PluginCapability_VolumeExpansion_ONLINE},
+	}})
 	return response, nil
 }
 

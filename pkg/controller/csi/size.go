@@ -21,25 +21,33 @@ func readRange(asked *csi.CapacityRange, fsType filesystem.Type) (sizeRange, err
 	smallest := filesystem.MinimumSize(fsType)
 	size := sizeRange{required: max(defaultSize, smallest)}
 	if asked != nil {
-		required, limit := asked.GetRequiredBytes(), asked.GetLimitBytes()
-		switch {
-		case required < 0:
-			return sizeRange{}, &fieldError{"capacity_range.required_bytes", required, "a number of bytes greater than 0"}
-		case limit < 0:
-			return sizeRange{}, &fieldError{"capacity_range.limit_bytes", limit, "a number of bytes greater than 0"}
-		case required == 0 && limit == 0:
-			return sizeRange{}, &fieldError{"capacity_range.required_bytes", required, "a number of bytes greater than 0"}
-		case limit != 0 && limit < required:
-			return sizeRange{}, &fieldError{"capacity_range.limit_bytes", limit, fmt.Sprintf("at least required_bytes, which is %d", required)}
-		case required == 0:
-			required = min(size.required, limit)
+		given, err := checkRange(asked)
+		if err != nil {
+			return sizeRange{}, err
 		}
-		size = sizeRange{required: required, limit: limit}
+		if given.required == 0 {
+			given.required = min(size.required, given.limit)
+		}
+		size = given
 	}
 	if size.required < smallest {
 		return sizeRange{}, &rangeError{fieldError{"capacity_range.required_bytes", size.required, fmt.Sprintf("%s needs at least %d bytes", fsType, smallest)}}
 	}
 	return size, nil
+}
+
+// checkRange refuses a range that no volume can have. One of the two numbers may be 0, which leaves it open.
+func checkRange(asked *csi.CapacityRange) (sizeRange, error) {
+	required, limit := asked.GetRequiredBytes(), asked.GetLimitBytes()
+	switch {
+	case required < 0, required == 0 && limit == 0:
+		return sizeRange{}, &fieldError{"capacity_range.required_bytes", required, "a number of bytes greater than 0"}
+	case limit < 0:
+		return sizeRange{}, &fieldError{"capacity_range.limit_bytes", limit, "a number of bytes greater than 0"}
+	case limit != 0 && limit < required:
+		return sizeRange{}, &fieldError{"capacity_range.limit_bytes", limit, fmt.Sprintf("at least required_bytes, which is %d", required)}
+	}
+	return sizeRange{required: required, limit: limit}, nil
 }
 
 // contains tells whether a volume of size bytes satisfies the request.

@@ -43,7 +43,8 @@ func poolInput(part *v1alpha1.NodeThinPool) (headroom.Pool, error) {
 	}, nil
 }
 
-// promised is the sum of the sizes of volumes and snapshots, and of what is assumed and not among them, in bytes. A snapshot
+// promised is the sum of the sizes of volumes and snapshots, each with what it is assumed to have by now, and of what is assumed and
+// not among them, in bytes. A snapshot
 // counts as a volume does: its pool must keep all of it while the volume is written anew. What its node refused holds nothing,
 // and is about to go.
 func promised(volumes []v1alpha1.ThinVolume, snapshots []v1alpha1.ThinSnapshot, groups []v1alpha1.ThinGroupSnapshot, assumed Assumed, blockSize int64) int64 {
@@ -51,11 +52,12 @@ func promised(volumes []v1alpha1.ThinVolume, snapshots []v1alpha1.ThinSnapshot, 
 	own := make(map[string]bool, len(snapshots))
 	seen := make(map[string]bool, len(assumed))
 	count := func(name string, refused bool, size int64) {
-		if _, ok := assumed[name]; ok {
+		more, ok := assumed[name]
+		if ok {
 			seen[name] = true
 		}
 		if !refused {
-			sum = add(sum, size)
+			sum = add(sum, max(size, WholeBlocks(more, blockSize)))
 		}
 	}
 	for i := range volumes {

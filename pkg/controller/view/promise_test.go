@@ -56,6 +56,8 @@ func TestPromised(t *testing.T) {
 		"being deleted holds":         {[]v1alpha1.ThinVolume{volume("a", block, deleted)}, nil, block},
 		"assumed":                     {[]v1alpha1.ThinVolume{volume("a", block)}, Assumed{"b": 1}, 2 * block},
 		"assumed and seen":            {[]v1alpha1.ThinVolume{volume("a", block)}, Assumed{"a": block}, block},
+		"assumed to grow":             {[]v1alpha1.ThinVolume{volume("a", block, sized(block))}, Assumed{"a": 2*block + 1}, 3 * block},
+		"grown meanwhile":             {[]v1alpha1.ThinVolume{volume("a", 3*block, sized(3*block))}, Assumed{"a": 2 * block}, 3 * block},
 		"too much for an int64":       {[]v1alpha1.ThinVolume{volume("a", math.MaxInt64), volume("b", math.MaxInt64)}, nil, math.MaxInt64},
 	} {
 		if got := promised(c.volumes, nil, nil, c.assumed, block); got != c.want {

@@ -32,8 +32,8 @@ func (e *NoPoolError) Error() string {
 	return fmt.Sprintf("node %q has no pool %q", e.Node, e.Pool)
 }
 
-// Assumed are volumes, and snapshots by the names of their devices, that were promised a moment ago, with their sizes in bytes:
-// the caches may not show them yet.
+// Assumed are volumes that were promised, or promised more, a moment ago, and snapshots by the names of their devices, with their
+// sizes in bytes: the caches may not show them yet.
 type Assumed map[string]int64
 
 // Room assesses a pool on a node. The error is a *NoPoolError if the node has none.

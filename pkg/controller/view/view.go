@@ -41,6 +41,11 @@ func (v *View) VolumesOfRequest(ctx context.Context, request string) ([]v1alpha1
 	return v.volumes(ctx, client.MatchingFields{indexRequest: request})
 }
 
+// AllVolumes are the ThinVolumes of all pools and nodes. The caller must not change them.
+func (v *View) AllVolumes(ctx context.Context) ([]v1alpha1.ThinVolume, error) {
+	return v.volumes(ctx)
+}
+
 func (v *View) volumes(ctx context.Context, options ...client.ListOption) ([]v1alpha1.ThinVolume, error) {
 	var list v1alpha1.ThinVolumeList
 	err := v.reader.List(ctx, &list, append(options, readOnly)...)

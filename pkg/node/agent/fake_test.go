@@ -33,6 +33,7 @@ type scriptedPool struct {
 	status    thinpool.Status
 	statusErr error
 	createErr error
+	growErr   error
 	deleteErr error
 	// reconfigureErr is what Reconfigure ends with.
 	reconfigureErr error
@@ -43,6 +44,7 @@ type scriptedPool struct {
 	now            time.Time
 	held           time.Duration
 	creates        int
+	grows          int
 	deletes        int
 	down           bool
 }
@@ -75,6 +77,19 @@ func (p *scriptedPool) SnapshotGroup(ctx context.Context, members []thinpool.Gro
 		group.Volumes = append(group.Volumes, snapshot)
 	}
 	return group, nil
+}
+
+func (p *scriptedPool) GrowVolume(_ context.Context, name string, size int64) (thinpool.Volume, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.grows++
+	if p.growErr != nil {
+		return thinpool.Volume{}, &thinpool.Error{Op: "grow", Pool: "fast", Volume: name, Err: p.growErr}
+	}
+	volume := p.created[name]
+	volume.Size = size
+	p.created[name] = volume
+	return volume, nil
 }
 
 func (p *scriptedPool) DeleteVolume(_ context.Context, name string) error {

@@ -35,7 +35,7 @@ const (
 	inUseRetry = 10 * time.Second
 )
 
-// volumeReconciler makes and deletes the node's volumes.
+// volumeReconciler makes, grows and deletes the node's volumes.
 type volumeReconciler struct {
 	nodeName string
 	client   client.Client
@@ -91,14 +91,14 @@ func (r *volumeReconciler) waitingFor(ctx context.Context, object client.Object)
 	}
 	var requests []reconcile.Request
 	for _, volume := range volumes {
-		if volume.DeletionTimestamp != nil || !meta.IsStatusConditionTrue(volume.Status.Conditions, v1alpha1.ConditionReady) {
+		if volume.DeletionTimestamp != nil || !meta.IsStatusConditionTrue(volume.Status.Conditions, v1alpha1.ConditionReady) || growing(&volume) {
 			requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Name: volume.Name}})
 		}
 	}
 	return requests
 }
 
-// Reconcile makes the volume or deletes it.
+// Reconcile makes the volume, grows it or deletes it.
 func (r *volumeReconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	volume := &v1alpha1.ThinVolume{}
 	if err := r.client.Get(ctx, request.NamespacedName, volume); err != nil {
@@ -113,7 +113,7 @@ func (r *volumeReconciler) Reconcile(ctx context.Context, request reconcile.Requ
 	return r.make(ctx, volume)
 }
 
-// make makes the volume unless it exists, and says so.
+// make makes the volume unless it exists, grows it where it is smaller than it should be, and says so.
 func (r *volumeReconciler) make(ctx context.Context, object *v1alpha1.ThinVolume) (reconcile.Result, error) {
 	pool, poolID, err := r.finder().find(ctx, object.Spec.PoolName, object.Status.ThinID != nil)
 	if errors.Is(err, pools.ErrNotOpen) {
@@ -125,7 +125,7 @@ func (r *volumeReconciler) make(ctx context.Context, object *v1alpha1.ThinVolume
 	}
 	volume, err := r.ensure(ctx, pool, poolID, object)
 	if err == nil {
-		return reconcile.Result{}, r.sayReady(ctx, object, volume, poolID)
+		return reconcile.Result{}, r.grow(ctx, pool, poolID, object, volume)
 	}
 	if errors.Is(err, thinpool.ErrNoSpace) {
 		r.refreshPool(object.Spec.PoolName)

@@ -73,8 +73,8 @@ func sourceDevice(source *v1alpha1.VolumeSource) (string, error) {
 	return source.VolumeName, nil
 }
 
-// sayReady writes, in one go, that the volume exists and which thin device it is.
-func (r *volumeReconciler) sayReady(ctx context.Context, object *v1alpha1.ThinVolume, volume thinpool.Volume, poolID string) error {
+// sayReady writes, in one go, that the volume exists, which thin device it is, and why it could not grow, if it should have.
+func (r *volumeReconciler) sayReady(ctx context.Context, object *v1alpha1.ThinVolume, volume thinpool.Volume, poolID string, notGrown error) error {
 	text := "The thin device exists and holds its file system."
 	if object.Spec.IsBlock() {
 		text = "The thin device exists."
@@ -84,7 +84,16 @@ func (r *volumeReconciler) sayReady(ctx context.Context, object *v1alpha1.ThinVo
 	}, func(status *v1alpha1.ThinVolumeStatus) {
 		status.PoolID = poolID
 		status.ThinID = ptr.To(int64(volume.ThinID))
+		if notGrown != nil {
+			why, _ := reason(notGrown)
+			meta.SetStatusCondition(&status.Conditions, metav1.Condition{
+				Type: v1alpha1.ConditionExpansionFailed, Status: metav1.ConditionTrue, Reason: why, Message: message(notGrown),
+				ObservedGeneration: object.Generation,
+			})
+			return
+		}
 		status.Size = bytes(volume.Size)
+		meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionExpansionFailed)
 	})
 }
 

@@ -27,6 +27,7 @@ var (
 	errStagedOtherwise = errors.New("volume is staged already, in another way")
 	errNotFormatted    = errors.New("volume does not hold its file system")
 	errNotMounted      = errors.New("volume is not mounted")
+	errOtherSize       = errors.New("the volume does not have such a size")
 	errNoDirectory     = errors.New("directory does not exist")
 )
 
@@ -53,6 +54,7 @@ var codeOf = []struct {
 	{errStagedOtherwise, codes.AlreadyExists},
 
 	{thinpool.ErrShrink, codes.OutOfRange},
+	{errOtherSize, codes.OutOfRange},
 
 	{thinpool.ErrVolumeInUse, codes.FailedPrecondition},
 	{errNotStaged, codes.FailedPrecondition},

@@ -15,7 +15,8 @@ func (n *Node) GetPluginInfo(context.Context, *csi.GetPluginInfoRequest) (*csi.G
 	return &csi.GetPluginInfoResponse{Name: v1alpha1.DriverName, VendorVersion: version.String()}, nil
 }
 
-// GetPluginCapabilities says what the driver as a whole has: a controller elsewhere, and volumes that are bound to nodes.
+// GetPluginCapabilities says what the driver as a whole has: a controller elsewhere, and volumes that are bound to nodes and can
+// grow while they are in use.
 func (n *Node) GetPluginCapabilities(context.Context, *csi.GetPluginCapabilitiesRequest) (*csi.GetPluginCapabilitiesResponse, error) {
 	response := &csi.GetPluginCapabilitiesResponse{}
 	for _, service := range []csi.PluginCapability_Service_Type{
@@ -26,6 +27,9 @@ func (n *Node) GetPluginCapabilities(context.Context, *csi.GetPluginCapabilities
 			Type: &csi.PluginCapability_Service_{Service: &csi.PluginCapability_Service{Type: service}},
 		})
 	}
+	response.Capabilities = append(response.Capabilities, &csi.PluginCapability{Type: &csi.PluginCapability_VolumeExpansion_{
+		VolumeExpansion: &csi.PluginCapability_VolumeExpansion{Type: csi.PluginCapability_VolumeExpansion_ONLINE},
+	}})
 	return response, nil
 }
 

@@ -14,6 +14,7 @@ const (
 	fieldVolumePath    = "volume_path"
 	fieldVolumeContext = "volume_context"
 	fieldMountFlags    = "volume_capability.mount.mount_flags"
+	fieldCapacityRange = "capacity_range"
 )
 
 // checkPath refuses a path that is not below kubelet's directory, as far as its text tells.

@@ -204,7 +204,4 @@ func TestIdentityAndInfo(t *testing.T) {
 	if value := info.GetAccessibleTopology().GetSegments()["topology.csi-dm.io/node"]; err != nil || value == "" || len(value) > 63 {
 		t.Errorf("a long name gives the label value %q", value)
 	}
-	if _, err := n.NodeExpandVolume(t.Context(), &csi.NodeExpandVolumeRequest{}); status.Code(err) != codes.Unimplemented {
-		t.Errorf("a call that is not offered: %v", err)
-	}
 }

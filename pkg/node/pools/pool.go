@@ -12,6 +12,7 @@ type Pool interface {
 	CreateVolume(ctx context.Context, spec thinpool.VolumeSpec) (thinpool.Volume, error)
 	SnapshotGroup(ctx context.Context, members []thinpool.GroupMember) (thinpool.Group, error)
 	GrowVolume(ctx context.Context, name string, size int64) (thinpool.Volume, error)
+	Checkpoint(ctx context.Context, name string) error
 	DeleteVolume(ctx context.Context, name string) error
 	Activate(ctx context.Context, name string) (device string, err error)
 	Deactivate(ctx context.Context, name string) error

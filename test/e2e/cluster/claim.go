@@ -30,19 +30,20 @@ type Class struct {
 	Immediate bool
 }
 
-// EnsureClass makes the class, or replaces one of that name that differs: a class cannot be changed.
+// EnsureClass makes the class, whose volumes can grow, or replaces one of that name that differs: a class cannot be changed.
 func (c *Cluster) EnsureClass(ctx context.Context, class Class) error {
 	mode := storagev1.VolumeBindingWaitForFirstConsumer
 	if class.Immediate {
 		mode = storagev1.VolumeBindingImmediate
 	}
 	object := &storagev1.StorageClass{
-		ObjectMeta:        metav1.ObjectMeta{Name: class.Name},
-		Provisioner:       v1alpha1.DriverName,
-		Parameters:        class.Parameters,
-		MountOptions:      class.MountOptions,
-		VolumeBindingMode: &mode,
-		ReclaimPolicy:     ptr.To(corev1.PersistentVolumeReclaimDelete),
+		ObjectMeta:           metav1.ObjectMeta{Name: class.Name},
+		Provisioner:          v1alpha1.DriverName,
+		Parameters:           class.Parameters,
+		MountOptions:         class.MountOptions,
+		VolumeBindingMode:    &mode,
+		ReclaimPolicy:        ptr.To(corev1.PersistentVolumeReclaimDelete),
+		AllowVolumeExpansion: ptr.To(true),
 	}
 	err := c.Create(ctx, object.DeepCopy())
 	if !apierrors.IsAlreadyExists(err) {

@@ -22,6 +22,13 @@ const (
 	pollInterval  = 100 * time.Millisecond
 )
 
+// ControlPlaneQPS and ControlPlaneBurst are how many requests per second, and in a burst, kube-controller-manager and kube-scheduler
+// may send to the API server each. Kubernetes' defaults would make a lab wait for them.
+const (
+	ControlPlaneQPS   = 500
+	ControlPlaneBurst = 1000
+)
+
 // controlPlane is etcd and the three servers of Kubernetes, as processes in the lab's namespaces.
 type controlPlane struct {
 	authority  *authority
@@ -117,6 +124,7 @@ func (p *controlPlane) arguments(run string) (map[string][]string, error) {
 	}
 	manager := filepath.Join(run, "kube-controller-manager.kubeconfig")
 	scheduler := filepath.Join(run, "kube-scheduler.kubeconfig")
+	apiQPS, apiBurst := fmt.Sprintf("--kube-api-qps=%d", ControlPlaneQPS), fmt.Sprintf("--kube-api-burst=%d", ControlPlaneBurst)
 	return map[string][]string{
 		"etcd": {
 			"--name=lab", "--data-dir=" + data, "--unsafe-no-fsync",
@@ -142,14 +150,14 @@ func (p *controlPlane) arguments(run string) (map[string][]string, error) {
 			"--kubeconfig=" + manager, "--authentication-kubeconfig=" + manager, "--authorization-kubeconfig=" + manager,
 			"--bind-address=127.0.0.1", "--leader-elect=false", "--use-service-account-credentials=true",
 			"--service-account-private-key-file=" + accountKey, "--root-ca-file=" + p.authority.file(),
-			"--kube-api-qps=500", "--kube-api-burst=1000", "--profiling=false",
+			apiQPS, apiBurst, "--profiling=false",
 			// kubelets renew their lease every three seconds, see package node.
 			"--node-monitor-period=2s", "--node-monitor-grace-period=16s",
 		},
 		"kube-scheduler": {
 			"--kubeconfig=" + scheduler, "--authentication-kubeconfig=" + scheduler, "--authorization-kubeconfig=" + scheduler,
 			"--bind-address=127.0.0.1", "--leader-elect=false", "--profiling=false",
-			"--kube-api-qps=500", "--kube-api-burst=1000",
+			apiQPS, apiBurst,
 		},
 	}, nil
 }

@@ -4,8 +4,6 @@ package main
 
 import (
 	"io"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/csi-dm/csi-dm/test/bench"
@@ -22,7 +20,7 @@ func TestDocument(t *testing.T) {
 		}
 	}
 	text, err := output.document("described")
-	want := bench.DocumentBegin + "\ndescribed\n| a |\n" + bench.DocumentEnd + "\n"
+	const want = "described\n| a |\n"
 	if err != nil || text != want {
 		t.Errorf("got %q, %v, want %q", text, err, want)
 	}
@@ -38,28 +36,5 @@ func TestPlot(t *testing.T) {
 	}
 	if text, err := output.plot(); err != nil || text != "<svg/>\n" {
 		t.Errorf("got %q, %v", text, err)
-	}
-}
-
-func TestReplaceIn(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "document.md")
-	const place = bench.DocumentBegin + "\nold\n" + bench.DocumentEnd + "\n"
-	if err := os.WriteFile(path, []byte("before\n"+place+"after\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	const text = bench.DocumentBegin + "\nnew\n" + bench.DocumentEnd + "\n"
-	for range 2 { // it finds its place again
-		if err := replaceIn(path, text); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if content, err := os.ReadFile(path); err != nil || string(content) != "before\n"+text+"after\n" {
-		t.Errorf("got %q, %v", content, err)
-	}
-	if err := os.WriteFile(path, []byte("nothing marked\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := replaceIn(path, text); err == nil {
-		t.Error("a document without a place was written")
 	}
 }

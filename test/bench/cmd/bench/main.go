@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/csi-dm/csi-dm/test/bench"
 	"github.com/csi-dm/csi-dm/test/kerneltest/runner"
 )
 
@@ -60,9 +61,9 @@ func run() error {
 	defer stop()
 	output := &extractor{progress: os.Stderr}
 	options.Output = output
-	before := describeLoad()
+	before := bench.HostLoad()
 	failure := runner.Run(ctx, options)
-	text, err := output.document(describeRun(*command, before, describeLoad()))
+	text, err := output.document(describeRun(*command, before))
 	if err != nil {
 		return errors.Join(failure, err)
 	}
@@ -74,13 +75,19 @@ func run() error {
 	return write(*document, text, output)
 }
 
+// describeRun says where and when the figures were taken.
+func describeRun(command, loadBefore string) string {
+	return fmt.Sprintf("Printed by `%s` on %s: guest with one processor on a host with %s; load average of the host %s at the beginning, %s at the end.\n",
+		command, time.Now().UTC().Format("2006-01-02 15:04 UTC"), bench.Host(), loadBefore, bench.HostLoad())
+}
+
 // write puts the tables into the document and the plot beside it.
 func write(document, text string, output *extractor) error {
 	plot, err := output.plot()
 	if err != nil {
 		return err
 	}
-	if err := replaceIn(document, text); err != nil {
+	if err := place.Replace(document, text); err != nil {
 		return err
 	}
 	return os.WriteFile(strings.TrimSuffix(document, ".md")+".svg", []byte(plot), 0o644)

@@ -1,24 +1,23 @@
 //go:build linux
 
-package main
+package bench
 
 import (
 	"fmt"
 	"os"
 	"runtime"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// describeRun says where and when the figures were taken.
-func describeRun(command, loadBefore, loadAfter string) string {
-	return fmt.Sprintf("Printed by `%s` on %s: guest with one processor on a host with %d × %s, %s; load average of the host %s at the beginning, %s at the end.\n",
-		command, time.Now().UTC().Format("2006-01-02 15:04 UTC"), runtime.NumCPU(), processor(), hostKernel(), loadBefore, loadAfter)
+// Host describes the machine that the benchmark runs on.
+func Host() string {
+	return fmt.Sprintf("%d × %s, %s", runtime.NumCPU(), processor(), hostKernel())
 }
 
-func describeLoad() string {
+// HostLoad is the machine's load average of the last minute.
+func HostLoad() string {
 	content, err := os.ReadFile("/proc/loadavg")
 	fields := strings.Fields(string(content))
 	if err != nil || len(fields) == 0 {

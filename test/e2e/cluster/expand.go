@@ -1,0 +1,42 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// ExpandClaim asks for another size of a claim, in bytes, as its owner does.
+func (c *Cluster) ExpandClaim(ctx context.Context, claim *corev1.PersistentVolumeClaim, size int64) error {
+	if err := c.Get(ctx, client.ObjectKeyFromObject(claim), claim); err != nil {
+		return err
+	}
+	before := claim.DeepCopy()
+	claim.Spec.Resources.Requests[corev1.ResourceStorage] = *resource.NewQuantity(size, resource.BinarySI)
+	return c.Patch(ctx, claim, client.MergeFrom(before))
+}
+
+// AwaitExpanded waits until a claim has a size and nothing of its growth is left to do.
+func (c *Cluster) AwaitExpanded(ctx context.Context, limit time.Duration, claim *corev1.PersistentVolumeClaim, size int64) error {
+	return c.AwaitObject(ctx, limit, claim, fmt.Sprintf("grown to %d bytes", size), func() string {
+		status := claim.Status
+		if has := status.Capacity[corev1.ResourceStorage]; has.Value() != size || len(status.AllocatedResourceStatuses) > 0 || len(status.Conditions) > 0 {
+			return fmt.Sprintf("it has %d, is %v, and says %+v", has.Value(), status.AllocatedResourceStatuses, status.Conditions)
+		}
+		return ""
+	})
+}
+
+// AwaitResizeStatus waits until a claim's growth is in a state.
+func (c *Cluster) AwaitResizeStatus(ctx context.Context, limit time.Duration, claim *corev1.PersistentVolumeClaim, want corev1.ClaimResourceStatus) error {
+	return c.AwaitObject(ctx, limit, claim, fmt.Sprintf("in state %q", want), func() string {
+		if is := claim.Status.AllocatedResourceStatuses[corev1.ResourceStorage]; is != want {
+			return fmt.Sprintf("it is %q with conditions %+v", is, claim.Status.Conditions)
+		}
+		return ""
+	})
+}

@@ -1,0 +1,148 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/csi-dm/csi-dm/api/v1alpha1"
+	"github.com/csi-dm/csi-dm/test/e2e/cluster"
+)
+
+// TestExpand: on either file system a claim grows while its pod writes, and again while it has no pod; the pod sees the size and
+// finds its bytes.
+func TestExpand(t *testing.T) {
+	const size, online, offline = 512 * mebibyte, 768 * mebibyte, 1024 * mebibyte
+	f := newFixture(t, 12*time.Minute)
+	type grower struct {
+		*writer
+		claim  *corev1.PersistentVolumeClaim
+		fsType string
+	}
+	var growers []*grower
+	for fsType, class := range map[string]string{"ext4": classExt4, "xfs": classXFS} {
+		g := &grower{&writer{fixture: f, node: suite.nodes[1], name: fsType}, f.claim(fsType, class, size), fsType}
+		g.start()
+		checkFileSystem(g.writer, g.claim, fsType, size)
+		g.write("before")
+		growers = append(growers, g)
+	}
+	for _, g := range growers {
+		// A writer that never pauses, and counts what it has written.
+		f.shell(g.pod, "cd "+cluster.MountPath+"; (while :; do echo line >>log; sync log; done) >/dev/null 2>&1 & echo $! >pid")
+		begin := time.Now()
+		f.must(f.ExpandClaim(f.ctx, g.claim, online))
+		f.must(f.AwaitExpanded(f.ctx, 3*time.Minute, g.claim, online))
+		f.Logf("%s: grown %s after it was asked for, in use", g.fsType, time.Since(begin).Round(100*time.Millisecond))
+		lines := func() int {
+			n, err := strconv.Atoi(f.shell(g.pod, "grep -c line "+cluster.MountPath+"/log"))
+			f.must(err)
+			return n
+		}
+		written := lines()
+		f.must(cluster.Await(f.ctx, time.Minute, "the pod to go on writing", func(ctx context.Context) (string, error) {
+			if now := lines(); now <= written {
+				return fmt.Sprintf("%d lines", now), nil
+			}
+			return "", nil
+		}))
+		f.shell(g.pod, "kill $(cat "+cluster.MountPath+"/pid)")
+		checkFileSystem(g.writer, g.claim, g.fsType, online)
+		g.check("after it grew in use")
+		g.write("between")
+		f.must(f.DeletePod(f.ctx, deletionPatience, g.pod))
+	}
+	for _, g := range growers {
+		f.must(f.ExpandClaim(f.ctx, g.claim, offline))
+		f.must(f.AwaitResizeStatus(f.ctx, 2*time.Minute, g.claim, corev1.PersistentVolumeClaimNodeResizePending))
+		g.start()
+		f.must(f.AwaitExpanded(f.ctx, 2*time.Minute, g.claim, offline))
+		checkFileSystem(g.writer, g.claim, g.fsType, offline)
+		g.check("after it grew without a pod")
+	}
+}
+
+// TestExpandRefused: a claim that would grow beyond the headroom is told how much there is, its pod writes on, and a size that
+// fits goes through; a smaller size is refused where it is asked for.
+func TestExpandRefused(t *testing.T) {
+	const size, fits, far = 64 * mebibyte, 128 * mebibyte, 1 << 44
+	f := newFixture(t, 8*time.Minute)
+	claim := f.claim("refused", classExt4, size)
+	w := &writer{fixture: f, node: suite.nodes[0], name: claim.Name}
+	w.start()
+	w.write("before")
+	f.must(f.ExpandClaim(f.ctx, claim, far))
+	event, err := f.AwaitEvent(f.ctx, eventPatience, "PersistentVolumeClaim", claim.Name, "VolumeResizeFailed", "OutOfRange",
+		"capacity_range.required_bytes", strconv.Itoa(far), "headroom for", v1alpha1.DefaultPoolName, w.node)
+	f.must(err)
+	f.Logf("event: %s", event)
+	f.must(f.AwaitResizeStatus(f.ctx, time.Minute, claim, corev1.PersistentVolumeClaimControllerResizeInfeasible))
+	volumes, err := f.ClaimVolumes(f.ctx, f.namespace, claim.Name)
+	f.must(err)
+	if len(volumes) != 1 || volumes[0].Spec.Capacity.Value() != size {
+		f.Errorf("ThinVolumes are %+v: want one of %d bytes", volumes, size)
+	}
+	w.check("after a growth that was refused")
+
+	f.must(f.ExpandClaim(f.ctx, claim, fits))
+	f.must(f.AwaitExpanded(f.ctx, 3*time.Minute, claim, fits))
+	if total := diskTotal(w); total < fits-fileSystemOverhead("ext4", fits) {
+		f.Errorf("df shows a total of %d bytes for a claim of %d", total, fits)
+	}
+	w.check("after it grew by what fits")
+	if err := f.ExpandClaim(f.ctx, claim, size); err == nil {
+		f.Error("a claim of less than it has was accepted")
+	}
+}
+
+// TestExpandThroughKills: claims of both file systems grow although the agents and the controllers are killed in the middle; each in
+// the end has its size in the claim, on the device and in the pod.
+func TestExpandThroughKills(t *testing.T) {
+	const count, size, grown = 6, 320 * mebibyte, 448 * mebibyte
+	f := newFixture(t, 15*time.Minute)
+	var writers []*writer
+	var claims []*corev1.PersistentVolumeClaim
+	fsTypes := []string{"ext4", "xfs"}
+	for i := range count {
+		class := []string{classExt4, classXFS}[i%2]
+		w := &writer{fixture: f, node: suite.nodes[i/2%2], name: fmt.Sprintf("killed-%d", i)}
+		claims = append(claims, f.claim(w.name, class, size))
+		w.start()
+		w.write("before")
+		writers = append(writers, w)
+	}
+	for _, claim := range claims {
+		f.must(f.ExpandClaim(f.ctx, claim, grown))
+	}
+	f.must(cluster.Await(f.ctx, 2*time.Minute, "a volume's growth to begin", func(ctx context.Context) (string, error) {
+		volumes, err := f.NamespaceVolumes(ctx, f.namespace)
+		for _, volume := range volumes {
+			if volume.Spec.Capacity.Value() == grown {
+				return "", err
+			}
+		}
+		return "none has", err
+	}))
+	f.kill("while volumes grew")
+	for i, claim := range claims {
+		f.must(f.AwaitExpanded(f.ctx, 6*time.Minute, claim, grown))
+		checkFileSystem(writers[i], claim, fsTypes[i%2], grown)
+		writers[i].check("after the kill")
+		writers[i].write("after")
+	}
+	f.must(suite.deployment.AwaitRollout(f.ctx))
+	f.must(suite.deployment.AwaitPools(f.ctx))
+	volumes, err := f.NamespaceVolumes(f.ctx, f.namespace)
+	f.must(err)
+	for _, volume := range volumes {
+		if volume.Status.Size.Value() != grown {
+			f.Errorf("ThinVolume %s has %s, want %d", volume.Name, volume.Status.Size, grown)
+		}
+	}
+}
