@@ -7,8 +7,10 @@
 //   - capacity_test.go: pods go where there is room, wait where there is none
 //   - deletion_test.go: a deleted claim leaves nothing
 //   - kill_test.go, upgrade_test.go: no volume is lost, none made twice, whatever is killed, upgraded or uninstalled
+//   - sanity_test.go: csi-sanity passes against what is installed
+//   - testdriver_test.go: what testdriver.yaml tells Kubernetes' external storage suite is what the driver can
 //   - refusal_test.go: bad input is refused with what is wrong and what is allowed
 //
-// Packages below: cluster (claims, pods, waits, a node's kernel), deployment (images, chart, pools), exectrace (which programs
+// Packages below: cluster (claims, pods, waits, a node's kernel), deployment (images, chart, pools), sanity (csi-sanity), exectrace (which programs
 // ran on a node); demo is the program behind make demo.
 package e2e

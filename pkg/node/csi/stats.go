@@ -29,6 +29,10 @@ func (n *Node) stats(ctx context.Context, request *csi.NodeGetVolumeStatsRequest
 		return nil, err
 	}
 	if err := n.checkPath(fieldVolumePath, path); err != nil {
+		if path != "" {
+			// The specification has no bad paths here, only such without the volume.
+			err = inField(fieldVolumePath, fmt.Errorf("%w: %s", errNotMounted, err.Error()))
+		}
 		return nil, err
 	}
 	if staging := request.GetStagingTargetPath(); staging != "" {
