@@ -115,7 +115,7 @@ func expected(method string, bad hostile.Mutation) []codes.Code {
 	if strings.Contains(bad.Field, ".segments[") && bad.Kind == hostile.Key || strings.HasPrefix(bad.Field, "accessibility_requirements.requisite[") {
 		return nil // only the driver's own key counts, and with a preference nothing but that
 	}
-	if bad.Value == `""` && (method != "ListSnapshots" && bad.Kind == hostile.Identifier) {
+	if bad.Value == `""` && bad.Kind == hostile.Identifier && method != "ListSnapshots" && bad.Field != "snapshot_ids" {
 		return []codes.Code{codes.InvalidArgument}
 	}
 	for _, e := range exceptions {
