@@ -84,26 +84,35 @@ func fuzzService(t *testing.T, scheme *runtime.Scheme) (*Service, client.Client)
 	if err := view.AddIndexes(t.Context(), indexer); err != nil {
 		t.Fatal(err)
 	}
-	c := indexer.builder.WithObjects(fuzzCluster()...).WithStatusSubresource(&v1alpha1.ThinVolume{}).WithInterceptorFuncs(interceptor.Funcs{
+	c := indexer.builder.WithObjects(fuzzCluster()...).WithStatusSubresource(&v1alpha1.ThinVolume{}, &v1alpha1.ThinSnapshot{}, &v1alpha1.ThinGroupSnapshot{}).WithInterceptorFuncs(interceptor.Funcs{
 		Create: func(ctx context.Context, c client.WithWatch, object client.Object, options ...client.CreateOption) error {
 			if err := c.Create(ctx, object, options...); err != nil {
 				return err
 			}
-			volume, ok := object.(*v1alpha1.ThinVolume)
-			if !ok {
-				return nil
+			made, _ := object.DeepCopyObject().(client.Object)
+			switch made := made.(type) {
+			case *v1alpha1.ThinVolume:
+				made.Status.Conditions = []metav1.Condition{ready(v1alpha1.ConditionReady)}
+				made.Status.Size = resource.NewQuantity(view.WholeBlocks(made.Spec.Capacity.Value(), 64<<10), resource.BinarySI)
+			case *v1alpha1.ThinSnapshot:
+				id, now := int64(7), metav1.NowMicro()
+				made.Status = v1alpha1.ThinSnapshotStatus{
+					PoolID: "pool", ThinID: &id, CreationTime: &now, RestoreSize: resource.NewQuantity(1<<30, resource.BinarySI),
+					Conditions: []metav1.Condition{ready(v1alpha1.ConditionReady)},
+				}
 			}
-			made := volume.DeepCopy()
-			apimeta.SetStatusCondition(&made.Status.Conditions, ready(v1alpha1.ConditionReady))
-			made.Status.Size = resource.NewQuantity(view.WholeBlocks(made.Spec.Capacity.Value(), 64<<10), resource.BinarySI)
 			return c.Status().Update(ctx, made)
 		},
-		Delete: func(ctx context.Context, c client.WithWatch, object client.Object, options ...client.DeleteOption) error {
-			object.SetFinalizers(nil)
-			if err := c.Update(ctx, object); err != nil {
+		Delete: func(ctx context.Context, c client.WithWatch, object client.Object, _ ...client.DeleteOption) error {
+			latest, _ := object.DeepCopyObject().(client.Object)
+			if err := c.Get(ctx, client.ObjectKeyFromObject(object), latest); err != nil {
 				return err
 			}
-			return c.Delete(ctx, object, options...)
+			latest.SetFinalizers(nil)
+			if err := c.Update(ctx, latest); err != nil {
+				return err
+			}
+			return c.Delete(ctx, latest)
 		},
 	}).Build()
 	s, err := New(t.Context(), Options{
