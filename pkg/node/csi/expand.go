@@ -26,7 +26,11 @@ func (n *Node) expand(ctx context.Context, request *csi.NodeExpandVolumeRequest)
 	if err := volumeid.Check(fieldVolumeID, id); err != nil {
 		return 0, err
 	}
-	if err := n.checkPath(fieldVolumePath, path); err != nil {
+	badPath := n.checkPath(fieldVolumePath, path)
+	if path == "" {
+		return 0, badPath
+	}
+	if err := n.checkExpandExtras(request); err != nil {
 		return 0, err
 	}
 	if err := checkRange(request.GetCapacityRange()); err != nil {
@@ -41,6 +45,10 @@ func (n *Node) expand(ctx context.Context, request *csi.NodeExpandVolumeRequest)
 	volume, err := n.find(id, nil)
 	if err != nil {
 		return 0, err
+	}
+	if badPath != nil {
+		// Only now: of a volume that is not there the specification wants to hear that.
+		return 0, badPath
 	}
 	if asked := request.GetCapacityRange(); asked.GetRequiredBytes() > volume.Size || asked.GetLimitBytes() > 0 && asked.GetLimitBytes() < volume.Size {
 		return 0, inField(fieldCapacityRange, fmt.Errorf("%w: it has %d bytes", errOtherSize, volume.Size))
@@ -64,6 +72,20 @@ func (n *Node) growMounted(ctx context.Context, volume pools.Located, path strin
 	}
 	// Also where there was nothing left to grow: an earlier call may have come just so far.
 	return volume.Pool.Checkpoint(ctx, volume.Name)
+}
+
+// checkExpandExtras refuses what cannot be right in fields that say nothing which the volume does not.
+func (n *Node) checkExpandExtras(request *csi.NodeExpandVolumeRequest) error {
+	if staging := request.GetStagingTargetPath(); staging != "" {
+		if err := n.checkPath(fieldStagingPath, staging); err != nil {
+			return err
+		}
+	}
+	if request.GetVolumeCapability() == nil {
+		return nil
+	}
+	_, err := parseCapability(request.GetVolumeCapability())
+	return err
 }
 
 // checkRange refuses a range that no volume can have. A number that is 0 leaves it open.
