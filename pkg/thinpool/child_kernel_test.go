@@ -98,6 +98,8 @@ func (j childJob) run() error {
 		_, err = p.CreateVolume(ctx, thinpool.VolumeSpec{Name: "snapshot", Source: "source"})
 	case "group":
 		_, err = p.SnapshotGroup(ctx, groupOf("snapshot", "a", "b", "c"))
+	case "owner":
+		_, err = p.CreateVolume(ctx, owned("csi-3"))
 	case "load":
 		err = load(ctx, p, say, j.Seed)
 	}

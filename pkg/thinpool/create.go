@@ -60,7 +60,8 @@ func (p *Pool) createLocked(ctx context.Context, spec VolumeSpec) (Volume, error
 		}
 	}
 	if !v.record.answers(spec) {
-		return Volume{}, fmt.Errorf("%w: it has %d bytes, the format %v and the source %q", ErrVolumeExists, v.record.Size, v.record.Format, v.record.Source)
+		return Volume{}, fmt.Errorf("%w: it has %d bytes, the format %v, the source %q and the owner %q", ErrVolumeExists,
+			v.record.Size, v.record.Format, v.record.Source, v.record.Owner)
 	}
 	if v.state == volumeLost {
 		return Volume{}, v.lost()
@@ -75,6 +76,9 @@ func (r volumeRecord) answers(spec VolumeSpec) bool {
 	size := r.CreatedSize
 	if size == 0 {
 		size = r.Size
+	}
+	if r.Owner != spec.Owner {
+		return false
 	}
 	if spec.Source != "" {
 		return r.Source == spec.Source && (spec.Size == 0 || spec.Size == size) && (spec.Format.Type == "" || spec.Format.Type == r.Format.Type)
@@ -128,7 +132,7 @@ func (p *Pool) planVolume(ctx context.Context, spec VolumeSpec) (record volumeRe
 	default:
 		do = p.createEmpty
 	}
-	record.Created = time.Now().UTC()
+	record.Owner, record.Created = spec.Owner, time.Now().UTC()
 	return record, do, release, err
 }
 

@@ -18,7 +18,7 @@ func (p *Pool) newFormatted(ctx context.Context, spec VolumeSpec) (*volume, erro
 	ctx, cancel := context.WithTimeout(ctx, makeBaseTimeout)
 	defer cancel()
 	began := time.Now()
-	record := volumeRecord{Size: spec.Size, Format: recordOf(spec.Format), Created: began.UTC()}
+	record := volumeRecord{Size: spec.Size, Format: recordOf(spec.Format), Owner: spec.Owner, Created: began.UTC()}
 	v, err := p.admit(ctx, spec.Name, record)
 	if err != nil {
 		return nil, err

@@ -13,6 +13,7 @@ import (
 var (
 	poolNamePattern   = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$`)
 	volumeNamePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,94}[a-z0-9])?$`)
+	ownerPattern      = regexp.MustCompile(`^[A-Za-z0-9._~:/-]{1,512}$`)
 	poolIDPattern     = regexp.MustCompile(`^[0-9a-f]{32}$`)
 )
 

@@ -152,7 +152,7 @@ func (p *Pool) Volumes() []Volume {
 func (v *volume) public(name string) Volume {
 	return Volume{
 		Name: name, ThinID: v.record.ThinID, Size: v.record.Size, Format: v.record.Format.format(),
-		Source: v.record.Source, Created: v.record.Created,
+		Source: v.record.Source, Owner: v.record.Owner, Created: v.record.Created,
 	}
 }
 

@@ -36,9 +36,9 @@ const (
 
 var buckets = []string{bucketPool, bucketVolumes, bucketBases, bucketIntents}
 
-// registryVersion is the format of the records that are written. Records of version 1 lack fields that came later, and are
+// registryVersion is the format of the records that are written. Records of older versions lack fields that came later, and are
 // read as they are; see upgrade.go.
-const registryVersion = 2
+const registryVersion = 3
 
 var (
 	errRecordDamaged = errors.New("record is damaged")
@@ -91,6 +91,8 @@ type volumeRecord struct {
 	Source string `json:"source,omitempty"`
 	// CreatedSize is the size that it was made with, in bytes, if it was grown since (version 2).
 	CreatedSize int64 `json:"createdSize,omitempty"`
+	// Owner that it lives and dies with, if it has one (version 3).
+	Owner string `json:"owner,omitempty"`
 }
 
 func (r volumeRecord) validate() error {
@@ -102,6 +104,9 @@ func (r volumeRecord) validate() error {
 	}
 	if r.Source != "" && !volumeNamePattern.MatchString(r.Source) {
 		return fmt.Errorf("source %q", r.Source)
+	}
+	if r.Owner != "" && !ownerPattern.MatchString(r.Owner) {
+		return fmt.Errorf("owner %q", r.Owner)
 	}
 	return r.Format.validate()
 }

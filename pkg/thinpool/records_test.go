@@ -31,6 +31,9 @@ func roundTrip[R record](t *testing.T, want R) {
 func TestRecordsRoundTrip(t *testing.T) {
 	v, b := exampleVolume(), exampleBase()
 	roundTrip(t, v)
+	owned := v
+	owned.Owner = "pods/0a/volumes/kubernetes.io~csi/x/mount"
+	roundTrip(t, owned)
 	roundTrip(t, b)
 	roundTrip(t, intentRecord{Kind: intentCreateVolume, Name: "a", Volume: &v})
 	roundTrip(t, intentRecord{Kind: intentDeleteVolume, Name: "a", Volume: &v})
@@ -45,7 +48,7 @@ func TestRecordsRefuse(t *testing.T) {
 		``, `null`, `{}`, `[]`, `{"thinID":16777216,"size":1}`, `{"thinID":1,"size":0}`, `{"thinID":1,"size":-1}`,
 		`{"thinID":1,"size":1,"format":{"type":"ntfs"}}`, `{"thinID":1,"size":1,"format":{"options":["-x"]}}`,
 		`{"thinID":1,"size":1,"format":{"type":"ext4","options":["-d","/etc"]}}`,
-		`{"thinID":1,"size":1,"unknown":1}`, `{"thinID":1,"size":1}{}`, `{"thinID":1,"size":9223372036854775807}`,
+		`{"thinID":1,"size":1,"unknown":1}`, `{"thinID":1,"size":1,"owner":"a b"}`, `{"thinID":1,"size":1}{}`, `{"thinID":1,"size":9223372036854775807}`,
 	} {
 		if r, err := decodeRecord[volumeRecord]([]byte(text)); !errors.Is(err, errRecordDamaged) {
 			t.Errorf("%s became %+v, %v", text, r, err)
@@ -69,9 +72,11 @@ func TestPoolRecordVersions(t *testing.T) {
 	if _, err := decodePoolRecord([]byte(newer)); !errors.Is(err, errRecordNewer) {
 		t.Errorf("newer: %v", err)
 	}
-	old := poolRecord{Version: 1, PoolID: newPoolID(), BlockSectors: 128}
-	if r, err := decodePoolRecord(encodeRecord(old)); err != nil || r != old {
-		t.Errorf("version 1: %+v, %v", r, err)
+	for version := 1; version <= registryVersion; version++ {
+		old := poolRecord{Version: version, PoolID: newPoolID(), BlockSectors: 128}
+		if r, err := decodePoolRecord(encodeRecord(old)); err != nil || r != old {
+			t.Errorf("version %d: %+v, %v", version, r, err)
+		}
 	}
 	if _, err := decodePoolRecord([]byte(`{"version":0}`)); !errors.Is(err, errRecordDamaged) {
 		t.Errorf("version 0: %v", err)

@@ -19,6 +19,8 @@ func TestAnswers(t *testing.T) {
 	grown.CreatedSize, grown.Size = 64*mib, 128*mib
 	copied := made
 	copied.Source = "source"
+	owned := made
+	owned.Owner = "pod"
 	asked := VolumeSpec{Size: 64 * mib, Format: format}
 	larger := VolumeSpec{Size: 128 * mib, Format: format}
 	for name, test := range map[string]struct {
@@ -32,6 +34,10 @@ func TestAnswers(t *testing.T) {
 		"grown, as it is":             {grown, larger, false},
 		"other options":               {made, VolumeSpec{Size: 64 * mib, Format: filesystem.Format{Type: filesystem.Ext4}}, false},
 		"without a file system":       {made, VolumeSpec{Size: 64 * mib}, false},
+		"somebody's, for nobody":      {owned, asked, false},
+		"nobody's, for somebody":      {made, VolumeSpec{Size: 64 * mib, Format: format, Owner: "pod"}, false},
+		"somebody's":                  {owned, VolumeSpec{Size: 64 * mib, Format: format, Owner: "pod"}, true},
+		"another one's":               {owned, VolumeSpec{Size: 64 * mib, Format: format, Owner: "other"}, false},
 		"a copy, of nothing":          {copied, asked, false},
 		"a copy":                      {copied, VolumeSpec{Source: "source"}, true},
 		"a copy with its size":        {copied, VolumeSpec{Source: "source", Size: 64 * mib}, true},

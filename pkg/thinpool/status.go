@@ -33,8 +33,10 @@ type Status struct {
 	BaseBytes int64
 	// Sum of the volumes' sizes, in bytes.
 	PromisedBytes int64
-	// Volumes in the registry.
-	Volumes int
+	// Sum of the sizes of those volumes that have an owner, in bytes.
+	OwnedBytes int64
+	// Volumes in the registry, and how many of them have an owner.
+	Volumes, OwnedVolumes int
 	// Bases in the registry.
 	Bases int
 	// Snapshots that can still be made of the kernel's 2^24 - 1.
@@ -148,6 +150,10 @@ func (p *Pool) statusOf(kernel devicemapper.ThinPoolStatus) Status {
 	s.DataDevices, s.MetadataDevice = p.devicesBelow()
 	s.Fault = p.faultOf(kernel)
 	for _, v := range p.volumes {
+		if v.record.Owner != "" {
+			s.OwnedVolumes++
+			s.OwnedBytes += v.record.Size
+		}
 		switch v.state {
 		case volumeReady, volumeLost:
 			s.Volumes++

@@ -13,6 +13,7 @@ import (
 //	          2  any number of them, on any device: a pool that has grown
 //	registry  1  volumes, bases, intents
 //	          2  records with further fields, and a journal beside the database, from the Open after the upgrade on
+//	          3  volumes with an owner
 //
 // A pool of an older version is upgraded in place while it is opened; its volumes are not touched. A driver that knows the
 // older version only refuses it from then on (ErrFormatNewer), and since each device's label is looked at before anything

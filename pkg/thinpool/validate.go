@@ -133,6 +133,9 @@ func (s VolumeSpec) normalized(blockSize int64) (VolumeSpec, error) {
 	if err := validateVolumeName(s.Name); err != nil {
 		return s, err
 	}
+	if s.Owner != "" && !ownerPattern.MatchString(s.Owner) {
+		return s, &FieldError{Field: "owner", Value: s.Owner, Allowed: "1 to 512 letters, digits and '.', '_', '~', ':', '/' and '-'"}
+	}
 	if s.Source != "" {
 		return s.normalizedSource(blockSize)
 	}

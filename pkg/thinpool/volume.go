@@ -18,6 +18,9 @@ type VolumeSpec struct {
 	Format filesystem.Format
 	// Name of a volume of the same pool with whose contents the new one begins: a snapshot, or a clone. Empty: none.
 	Source string
+	// Owner of a volume that is to live no longer than that one does, in the caller's words: 1 to 512 letters, digits and '.', '_',
+	// '~', ':', '/' and '-'. The pool keeps it and does nothing by it. Empty: the volume stays until somebody deletes it.
+	Owner string
 }
 
 // Volume is a volume that the pool holds, as its registry knows it.
@@ -30,7 +33,9 @@ type Volume struct {
 	Size   int64
 	Format filesystem.Format
 	// Name of the volume that it began as, which may be gone by now; empty: none.
-	Source  string
+	Source string
+	// Owner that it was made for; empty: none.
+	Owner   string
 	Created time.Time
 	// How long the source's I/O was held back at most, if it was this call that made the volume from one in use.
 	SourceHeld time.Duration
