@@ -21,6 +21,10 @@ const (
 	// ParameterFSType is the StorageClass parameter, defined by csi-provisioner, that names the file system.
 	ParameterFSType = "csi.storage.k8s.io/fstype"
 
+	// AttributeSize is the attribute with the size of an inline ephemeral volume, a quantity. Such a volume takes ParameterPool,
+	// ParameterMkfsOptions and ParameterFSType as attributes as well.
+	AttributeSize = "csi-dm.io/size"
+
 	// DefaultPoolName is the pool of a StorageClass that names none.
 	DefaultPoolName = "default"
 

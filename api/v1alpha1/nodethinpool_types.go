@@ -87,6 +87,9 @@ type NodeThinPoolStatus struct {
 	// Sum of the sizes of the volumes that the pool holds.
 	// +optional
 	PromisedBytes *resource.Quantity `json:"promisedBytes,omitempty"`
+	// Sum of the sizes of the inline ephemeral volumes that the pool holds. They have no ThinVolume.
+	// +optional
+	InlineVolumeBytes *resource.Quantity `json:"inlineVolumeBytes,omitempty"`
 	// Volumes that the pool holds.
 	// +kubebuilder:default=0
 	// +optional

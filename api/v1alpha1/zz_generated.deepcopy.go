@@ -170,6 +170,11 @@ func (in *NodeThinPoolStatus) DeepCopyInto(out *NodeThinPoolStatus) {
 		x := (*in).DeepCopy()
 		*out = &x
 	}
+	if in.InlineVolumeBytes != nil {
+		in, out := &in.InlineVolumeBytes, &out.InlineVolumeBytes
+		x := (*in).DeepCopy()
+		*out = &x
+	}
 	if in.KernelVersions != nil {
 		in, out := &in.KernelVersions, &out.KernelVersions
 		*out = new(KernelVersions)

@@ -52,6 +52,8 @@ func newPoolCollector(set *pools.Set, orphaned func(pool string) (count int, kno
 			gauge("base_bytes", "Data space that formatted bases hold.", func(s thinpool.Status) float64 { return float64(s.BaseBytes) }),
 			gauge("promised_bytes", "Sum of the sizes of the volumes.", func(s thinpool.Status) float64 { return float64(s.PromisedBytes) }),
 			gauge("volumes", "Volumes that the pool holds.", func(s thinpool.Status) float64 { return float64(s.Volumes) }),
+			gauge("inline_volumes", "Inline ephemeral volumes that the pool holds.", func(s thinpool.Status) float64 { return float64(s.OwnedVolumes) }),
+			gauge("inline_volume_bytes", "Sum of the sizes of the inline ephemeral volumes.", func(s thinpool.Status) float64 { return float64(s.OwnedBytes) }),
 			gauge("lost_volumes", "Volumes whose thin device the pool does not hold any more.", func(s thinpool.Status) float64 { return float64(s.LostVolumes) }),
 			gauge("unknown_thin_devices", "Thin devices in the pool that its registry does not know.", func(s thinpool.Status) float64 { return float64(s.UnknownThinDevices) }),
 			gauge("pending_deletions", "Deleted volumes whose blocks are not given back yet.", func(s thinpool.Status) float64 { return float64(s.PendingDeletions) }),

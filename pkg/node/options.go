@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/csi-dm/csi-dm/api/v1alpha1"
@@ -36,6 +37,8 @@ type Options struct {
 	Kubeconfig string
 	// MaximumVolumes per node, 0 for no limit.
 	MaximumVolumes int64
+	// EphemeralSizeLimit is the largest size of an inline ephemeral volume, a quantity; empty: there are none.
+	EphemeralSizeLimit string
 	// XFSNoSpaceRetries: 0 or more, or -1 for ever.
 	XFSNoSpaceRetries int
 	APIQPS            float32
@@ -68,6 +71,7 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.LoopbackDirectory, "loopback-dir", o.LoopbackDirectory, "directory for the files of loopback pools; empty: there can be none")
 	flags.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "how to reach the API server; empty inside a cluster")
 	flags.Int64Var(&o.MaximumVolumes, "max-volumes-per-node", o.MaximumVolumes, "volumes that the scheduler may put on the node; 0 for no limit")
+	flags.StringVar(&o.EphemeralSizeLimit, "ephemeral-size-limit", o.EphemeralSizeLimit, "largest size of an inline ephemeral volume, such as 10Gi; empty: pods can have none")
 	flags.IntVar(&o.XFSNoSpaceRetries, "xfs-nospace-max-retries", o.XFSNoSpaceRetries, "how often xfs tries again to write metadata to a full pool before it shuts down; -1 for ever")
 	flags.Float32Var(&o.APIQPS, "kube-api-qps", o.APIQPS, "requests to the API server per second")
 	flags.IntVar(&o.APIBurst, "kube-api-burst", o.APIBurst, "requests to the API server in a burst")
@@ -109,6 +113,9 @@ func (o *Options) Validate() error {
 	if o.MaximumVolumes < 0 {
 		refuse("max-volumes-per-node", o.MaximumVolumes, "must be 0 (no limit) or more")
 	}
+	if _, err := o.ephemeralSizeLimit(); err != nil {
+		refuse("ephemeral-size-limit", o.EphemeralSizeLimit, "must be a size greater than 0 such as 10Gi, or empty (no inline ephemeral volumes)")
+	}
 	if o.XFSNoSpaceRetries < -1 {
 		refuse("xfs-nospace-max-retries", o.XFSNoSpaceRetries, "must be -1 (for ever), 0 or more")
 	}
@@ -119,4 +126,19 @@ func (o *Options) Validate() error {
 		refuse("kube-api-burst", o.APIBurst, "must be greater than 0")
 	}
 	return errors.Join(errs...)
+}
+
+// ephemeralSizeLimit is the limit in bytes, 0 for none at all.
+func (o *Options) ephemeralSizeLimit() (int64, error) {
+	if o.EphemeralSizeLimit == "" {
+		return 0, nil
+	}
+	quantity, err := resource.ParseQuantity(o.EphemeralSizeLimit)
+	if err != nil {
+		return 0, err
+	}
+	if limit := quantity.Value(); limit > 0 && quantity.CmpInt64(limit) == 0 {
+		return limit, nil
+	}
+	return 0, fmt.Errorf("%q is no whole number of bytes greater than 0", o.EphemeralSizeLimit)
 }

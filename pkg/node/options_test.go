@@ -27,6 +27,7 @@ func TestOptions(t *testing.T) {
 		"--loopback-dir":            func(o *Options) { o.LoopbackDirectory = "/" },
 		"--max-volumes-per-node":    func(o *Options) { o.MaximumVolumes = -1 },
 		"--xfs-nospace-max-retries": func(o *Options) { o.XFSNoSpaceRetries = -2 },
+		"--ephemeral-size-limit":    func(o *Options) { o.EphemeralSizeLimit = "-1Gi" },
 		"--kube-api-qps":            func(o *Options) { o.APIQPS = 0 },
 		"--kube-api-burst":          func(o *Options) { o.APIBurst = 0 },
 	} {
@@ -46,15 +47,25 @@ func TestFlags(t *testing.T) {
 	err := flags.Parse([]string{
 		"--endpoint=/e", "--node-id=n", "--http-endpoint=", "--kubelet-dir=/k", "--state-dir=/s", "--run-dir=/r", "--loopback-dir=/l",
 		"--kubeconfig=/c", "--max-volumes-per-node=5", "--xfs-nospace-max-retries=-1", "--kube-api-qps=7", "--kube-api-burst=8",
+		"--ephemeral-size-limit=10Gi",
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := Options{
 		Endpoint: "/e", NodeID: "n", KubeletDirectory: "/k", StateDirectory: "/s", RunDirectory: "/r", LoopbackDirectory: "/l",
-		Kubeconfig: "/c", MaximumVolumes: 5, XFSNoSpaceRetries: -1, APIQPS: 7, APIBurst: 8,
+		Kubeconfig: "/c", MaximumVolumes: 5, XFSNoSpaceRetries: -1, APIQPS: 7, APIBurst: 8, EphemeralSizeLimit: "10Gi",
 	}
 	if o != want {
 		t.Errorf("got %+v, want %+v", o, want)
+	}
+}
+
+func TestEphemeralSizeLimit(t *testing.T) {
+	for text, want := range map[string]int64{"": 0, "1": 1, "10Gi": 10 << 30, "1.5Ki": 1536, "0": -1, "0.5": -1, "-1": -1, "ten": -1} {
+		o := Options{EphemeralSizeLimit: text}
+		if got, err := o.ephemeralSizeLimit(); (err != nil) != (want < 0) || err == nil && got != want {
+			t.Errorf("%q: %d, %v", text, got, err)
+		}
 	}
 }

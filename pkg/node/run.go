@@ -98,9 +98,14 @@ func serve(parent context.Context, options Options, api *rest.Config, set *pools
 		return err
 	}
 	registry.MustRegister(newPoolCollector(set, nodeAgent.OrphanedVolumes), newVolumeCollector(set))
+	inlineLimit, err := options.ephemeralSizeLimit()
+	if err != nil {
+		return err
+	}
 	service, err := csi.New(ctx, csi.Config{
 		NodeName: options.NodeID, MaximumVolumes: options.MaximumVolumes, XFSNoSpaceRetries: options.XFSNoSpaceRetries,
 		Pools: set, Kubelet: kubelet, Released: nodeAgent.VolumeReleased,
+		InlineSizeLimit: inlineLimit, InlineChanged: nodeAgent.InlineVolumesChanged,
 	})
 	if err != nil {
 		return err
@@ -120,6 +125,7 @@ func serve(parent context.Context, options Options, api *rest.Config, set *pools
 		opening, cancel := context.WithTimeout(ctx, openLimit)
 		defer cancel()
 		nodeAgent.OpenRemembered(opening, ctx)
+		group.Go(func() error { service.ReclaimInline(ctx); return nil })
 		return serveKubelet(ctx, options, service, calls, prometheus.Gatherers{registry, metrics.Registry})
 	})
 	err = group.Wait()

@@ -13,7 +13,7 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("parameter %s: %.64q is not allowed: %s", e.Key, e.Value, e.Allowed)
 }
 
-// UnknownKeyError is a key that no class of csi-dm has.
+// UnknownKeyError is a key that no class, or no inline volume, of csi-dm has.
 type UnknownKeyError struct {
 	Key     string
 	Allowed []string

@@ -271,6 +271,16 @@ func (s *standIn) report(pool string, total, used int64) {
 		metav1.Condition{Type: v1alpha1.ConditionAdmitting, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonAdmittingVolume})
 }
 
+// reportInline writes what the inline ephemeral volumes of a pool take, and nothing else.
+func (s *standIn) reportInline(pool string, bytes int64) {
+	s.t.Helper()
+	part := &v1alpha1.NodeThinPool{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.NodeThinPoolName(pool, s.name)}}
+	must(s.t, s.Get(context.Background(), client.ObjectKeyFromObject(part), part))
+	before := part.DeepCopy()
+	part.Status.InlineVolumeBytes = resource.NewQuantity(bytes, resource.BinarySI)
+	must(s.t, s.Status().Patch(context.Background(), part, client.MergeFrom(before)))
+}
+
 func (s *standIn) reportConditions(pool string, total, used int64, conditions ...metav1.Condition) {
 	s.t.Helper()
 	part := &v1alpha1.NodeThinPool{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.NodeThinPoolName(pool, s.name)}}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	storagev1 "k8s.io/api/storage/v1"
 )
@@ -89,6 +90,39 @@ func TestCSIDriver(t *testing.T) {
 		if got := spec.PreventPodSchedulingIfMissing != nil && *spec.PreventPodSchedulingIfMissing; got != prevents {
 			t.Errorf("Kubernetes %s: preventPodSchedulingIfMissing is %t", version, got)
 		}
+	}
+}
+
+// agentFlags are the flags that the agent gets, with their values.
+func (o objects) agentFlags() map[string]string {
+	o.t.Helper()
+	var set appsv1.DaemonSet
+	o.get("DaemonSet", "release-node", &set)
+	flags := map[string]string{}
+	for _, argument := range set.Spec.Template.Spec.Containers[0].Args {
+		name, value, _ := strings.Cut(argument, "=")
+		flags[name] = value
+	}
+	return flags
+}
+
+// TestInlineVolumes: inline ephemeral volumes are off unless the values say otherwise; then kubelet passes them on with what the agent
+// knows them by, and the agent has the limit.
+func TestInlineVolumes(t *testing.T) {
+	const flag = "--ephemeral-size-limit"
+	off := render(t, "node: {inlineEphemeralVolumes: {sizeLimit: 2Gi}}").agentFlags()
+	if value, given := off[flag]; given {
+		t.Errorf("off, and the agent has %s=%s", flag, value)
+	}
+	rendered := render(t, "node: {inlineEphemeralVolumes: {enabled: true, sizeLimit: 2Gi}}")
+	var driver storagev1.CSIDriver
+	rendered.get("CSIDriver", "csi-dm.io", &driver)
+	modes := []storagev1.VolumeLifecycleMode{storagev1.VolumeLifecyclePersistent, storagev1.VolumeLifecycleEphemeral}
+	if !slices.Equal(driver.Spec.VolumeLifecycleModes, modes) || !*driver.Spec.PodInfoOnMount {
+		t.Errorf("on: spec is %+v", driver.Spec)
+	}
+	if limit := rendered.agentFlags()[flag]; limit != "2Gi" {
+		t.Errorf("on: the limit is %q", limit)
 	}
 }
 

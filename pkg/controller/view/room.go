@@ -68,7 +68,8 @@ func (v *View) Assess(ctx context.Context, part *v1alpha1.NodeThinPool, assumed 
 	if err != nil {
 		return Assessment{}, err
 	}
-	input.Promised = promised(volumes, snapshots, groups, assumed, input.BlockSize)
+	// Inline ephemeral volumes have no object: their node says what they were promised.
+	input.Promised = add(promised(volumes, snapshots, groups, assumed, input.BlockSize), max(0, value(part.Status.InlineVolumeBytes)))
 	obstacle, err := v.obstacle(ctx, part)
 	if err != nil {
 		return Assessment{}, err

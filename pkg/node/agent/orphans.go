@@ -42,7 +42,8 @@ func (o *orphanCounts) get(pool string) (count int, known bool) {
 }
 
 // orphanedVolumes lists the volumes that a pool holds and that have no ThinVolume or ThinSnapshot: of a node that came back after its
-// objects were released, or whose finalizers were removed by hand. They are reported and left alone.
+// objects were released, or whose finalizers were removed by hand. They are reported and left alone. A volume with an owner is a
+// pod's and never has an object: it goes with the pod.
 //
 // A volume's object is there before the volume is made and until it is deleted, and the node knew of it to make it; so a
 // volume without one is no volume on its way.
@@ -77,7 +78,7 @@ func orphanedVolumes(ctx context.Context, reader client.Reader, poolName string,
 	}
 	var orphaned []string
 	for _, volume := range held {
-		if !known[volume.Name] {
+		if volume.Owner == "" && !known[volume.Name] {
 			orphaned = append(orphaned, volume.Name)
 		}
 	}

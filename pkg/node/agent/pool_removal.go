@@ -33,8 +33,9 @@ func (r *poolReconciler) remove(ctx context.Context, object *v1alpha1.NodeThinPo
 	if err != nil {
 		return err
 	}
-	if len(volumes)+len(snapshots)+len(groups) > 0 {
-		return r.waitForVolumes(ctx, object, len(volumes), len(snapshots))
+	inline := r.inlineVolumes(poolName)
+	if len(volumes)+inline+len(snapshots)+len(groups) > 0 {
+		return r.waitForVolumes(ctx, object, len(volumes)+inline, len(snapshots))
 	}
 	if err := r.shutDown(ctx, object); err != nil {
 		return err
@@ -94,4 +95,19 @@ func (r *poolReconciler) waitForVolumes(ctx context.Context, object *v1alpha1.No
 		return err
 	}
 	return unsettled(openErr)
+}
+
+// inlineVolumes counts the pods' own volumes in a pool that is open. When one goes the pool is looked at again.
+func (r *poolReconciler) inlineVolumes(poolName string) int {
+	pool, err := r.pools.Get(poolName)
+	if err != nil {
+		return 0
+	}
+	count := 0
+	for _, volume := range pool.Volumes() {
+		if volume.Owner != "" {
+			count++
+		}
+	}
+	return count
 }

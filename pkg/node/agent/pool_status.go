@@ -27,6 +27,7 @@ func fillStatus(status *v1alpha1.NodeThinPoolStatus, state thinpool.Status) {
 	status.BaseBytes = bytes(state.BaseBytes)
 	status.PendingDeletionBytes = bytes(state.PendingDeletionBytes)
 	status.PromisedBytes = bytes(state.PromisedBytes)
+	status.InlineVolumeBytes = bytes(state.OwnedBytes)
 	status.Volumes = int32(state.Volumes)
 	status.SnapshotBudget = state.SnapshotBudget
 	status.Mode = modes[state.Mode]
@@ -44,7 +45,7 @@ func matters(old, now *v1alpha1.NodeThinPoolStatus) bool {
 	return old.PoolID != now.PoolID || old.DeviceName != now.DeviceName || old.Mode != now.Mode ||
 		old.ObservedGeneration != now.ObservedGeneration ||
 		!sameQuantity(old.BlockSize, now.BlockSize) || !sameQuantity(old.BaseBytes, now.BaseBytes) ||
-		!sameQuantity(old.PendingDeletionBytes, now.PendingDeletionBytes) ||
+		!sameQuantity(old.PendingDeletionBytes, now.PendingDeletionBytes) || !sameQuantity(old.InlineVolumeBytes, now.InlineVolumeBytes) ||
 		old.OrphanedVolumes != now.OrphanedVolumes || old.UdevRunning != now.UdevRunning ||
 		!ptr.Equal(old.KernelVersions, now.KernelVersions) ||
 		usageMatters(old.Data, now.Data) || usageMatters(old.Metadata, now.Metadata) ||

@@ -178,6 +178,8 @@ func TestOrphanedVolumes(t *testing.T) {
 		h.pool.created[fmt.Sprintf("lost-%02d", i)] = thinpool.Volume{Name: fmt.Sprintf("lost-%02d", i)}
 	}
 	h.pool.created["known"] = thinpool.Volume{Name: "known"}
+	h.pool.created["csi-0a"] = thinpool.Volume{Name: "csi-0a", Owner: "pods/a/volumes/kubernetes.io~csi/x/mount"} // a pod's, which has none
+	h.pool.status.OwnedVolumes, h.pool.status.OwnedBytes = 1, 5<<20
 	if _, err := h.reconcilePool(); err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +188,7 @@ func TestOrphanedVolumes(t *testing.T) {
 	if found.Status != metav1.ConditionFalse || found.Reason != "OrphanedVolumes" || status.OrphanedVolumes != 12 {
 		t.Errorf("%+v, %d in the status", found, status.OrphanedVolumes)
 	}
-	if !contains(found.Message, "12 volumes") || !contains(found.Message, "lost-00, lost-01,") || !contains(found.Message, "lost-09 and 2 more") || contains(found.Message, "known") {
+	if !contains(found.Message, "12 volumes") || !contains(found.Message, "lost-00, lost-01,") || !contains(found.Message, "lost-09 and 2 more") || contains(found.Message, "known") || contains(found.Message, "csi-0a") {
 		t.Errorf("it says %q", found.Message)
 	}
 	if count, known := h.pools.orphans.get("fast"); count != 12 || !known {
@@ -194,6 +196,9 @@ func TestOrphanedVolumes(t *testing.T) {
 	}
 	if h.pool.deletes > 0 {
 		t.Error("a volume was deleted")
+	}
+	if status.InlineVolumeBytes == nil || status.InlineVolumeBytes.Value() != 5<<20 {
+		t.Errorf("inline volumes take %s", status.InlineVolumeBytes)
 	}
 	clear(h.pool.created)
 	if _, err := h.reconcilePool(); err != nil {
@@ -309,6 +314,22 @@ func TestPoolRemoval(t *testing.T) {
 		}
 		if _, err := h.reconcileVolume("v"); err != nil || h.pool.creates > 0 {
 			t.Errorf("a volume was made in a pool that goes: %v", err)
+		}
+	})
+	t.Run("waits for a pod's inline volume", func(t *testing.T) {
+		h := newHarness(t, readyPool(deleting))
+		h.openPool()
+		h.pool.created["csi-0a"] = thinpool.Volume{Name: "csi-0a", Owner: "pods/a/volumes/kubernetes.io~csi/x/mount"}
+		if _, err := h.reconcilePool(); err != nil {
+			t.Fatal(err)
+		}
+		admitting := condition(t, h.cluster.pool(testPool).Status.Conditions, "Admitting")
+		if admitting.Reason != "Deleting" || !contains(admitting.Message, "1 volumes") || h.pool.down {
+			t.Errorf("admitting is %+v, shut down: %t", admitting, h.pool.down)
+		}
+		clear(h.pool.created)
+		if _, err := h.reconcilePool(); err != nil || !h.pool.down {
+			t.Errorf("the pod is gone: %v, shut down: %t", err, h.pool.down)
 		}
 	})
 	t.Run("shuts down", func(t *testing.T) {

@@ -27,7 +27,7 @@ func (r *volumeReconciler) remove(ctx context.Context, object *v1alpha1.ThinVolu
 		// No volume was ever made for it, and what has its name in the pool is a snapshot's.
 		err = nil
 	case err == nil:
-		err = pool.DeleteVolume(ctx, object.Name)
+		err = deleteUnowned(ctx, pool, object.Name)
 	case object.Status.ThinID == nil && r.finder().neverOpened(ctx, object.Spec.PoolName):
 		err = nil
 	}
@@ -54,4 +54,12 @@ func (r *volumeReconciler) sayWaiting(ctx context.Context, object *v1alpha1.Thin
 		return nil
 	}
 	return r.sayFailed(ctx, object, fmt.Errorf("deletion waits: %w", err))
+}
+
+// deleteUnowned deletes the volume, unless the name is that of a pod's inline volume, which no object stands for.
+func deleteUnowned(ctx context.Context, pool pools.Pool, name string) error {
+	if volume, err := pool.Volume(name); err == nil && volume.Owner != "" {
+		return nil
+	}
+	return pool.DeleteVolume(ctx, name)
 }

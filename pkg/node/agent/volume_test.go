@@ -228,6 +228,14 @@ func TestVolumeRemoval(t *testing.T) {
 			t.Errorf("the disk is back: %v", err)
 		}
 	})
+	t.Run("name of a pod's inline volume", func(t *testing.T) {
+		h := newHarness(t, readyPool(nil), volumeObject("csi-0a", deleting))
+		h.openPool()
+		h.pool.created["csi-0a"] = thinpool.Volume{Name: "csi-0a", Owner: "pods/a/volumes/kubernetes.io~csi/x/mount"}
+		if _, err := h.reconcileVolume("csi-0a"); err != nil || h.volume("csi-0a") != nil || h.pool.deletes > 0 {
+			t.Errorf("%v, %d deletions: want the object gone, and the pod's volume there", err, h.pool.deletes)
+		}
+	})
 	t.Run("pool is not open", func(t *testing.T) {
 		// It may have been made, whatever its status says: the pool has been open once.
 		h := newHarness(t, readyPool(nil), volumeObject("v", deleting))

@@ -7,6 +7,9 @@
 //	stats.go      how full is it
 //	unpublish.go, unstage.go   and back
 //
+// An inline ephemeral volume takes another way, see inline.go: it is made when it is published (inline_publish.go), deleted when it is
+// unpublished (inline_delete.go), and where kubelet has forgotten it, inline_reclaim.go has not.
+//
 // Nothing is formatted here, no program is run on the clean way, and the API server is not asked: a volume is found in
 // the registries of the pools that are open on this node (package pools).
 //

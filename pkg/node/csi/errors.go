@@ -29,6 +29,7 @@ var (
 	errNotMounted      = errors.New("volume is not mounted")
 	errOtherSize       = errors.New("the volume does not have such a size")
 	errNoDirectory     = errors.New("directory does not exist")
+	errInline          = errors.New("volume is a pod's inline volume, which is published where it is and nowhere else")
 )
 
 // codeOf lists what each error becomes; the first match counts. What is not here is Internal.
@@ -61,6 +62,7 @@ var codeOf = []struct {
 	{errNoDirectory, codes.FailedPrecondition},
 	{errOtherMount, codes.FailedPrecondition},
 	{errInUseElsewhere, codes.FailedPrecondition},
+	{errInline, codes.FailedPrecondition},
 
 	{errInFlight, codes.Aborted},
 

@@ -39,6 +39,8 @@ type fixture struct {
 	config  thinpool.Config
 	kubelet string
 	dm      *devicemapper.Client
+	// changed are the pools of which the service said that they hold other inline volumes.
+	changed []string
 	// released is what the service said was released.
 	released []string
 }
@@ -105,7 +107,8 @@ func (f *fixture) start() {
 	f.t.Cleanup(func() { _ = root.Close() })
 	f.Node, err = New(context.Background(), Config{
 		NodeName: "node-1", XFSNoSpaceRetries: xfsRetries, Pools: f.set, Kubelet: root,
-		Released: func(volume string) { f.released = append(f.released, volume) },
+		Released:        func(volume string) { f.released = append(f.released, volume) },
+		InlineSizeLimit: inlineLimit, InlineChanged: func(pool string) { f.changed = append(f.changed, pool) },
 	})
 	if err != nil {
 		f.t.Fatal(err)

@@ -27,6 +27,11 @@ type Config struct {
 	Pools             *pools.Set
 	// Kubelet is kubelet's directory, below which all paths must be.
 	Kubelet *confinedpath.Root
+	// InlineSizeLimit is the largest size of an inline ephemeral volume, in bytes. 0: none is published; those that are there can
+	// be unpublished, and are reclaimed.
+	InlineSizeLimit int64
+	// InlineChanged is called, if it is set, when a pool holds other inline volumes than before. It must not block.
+	InlineChanged func(pool string)
 	// Released is called, if it is set, after a volume was unstaged. It must not block.
 	Released func(volume string)
 }
@@ -48,6 +53,9 @@ func New(ctx context.Context, config Config) (*Node, error) {
 	}
 	if config.MaximumVolumes < 0 {
 		return nil, fmt.Errorf("maximum volumes %d is not allowed: 0 (no limit) or more", config.MaximumVolumes)
+	}
+	if config.InlineSizeLimit < 0 {
+		return nil, fmt.Errorf("size limit %d of inline volumes is not allowed: 0 (no inline volumes) or more", config.InlineSizeLimit)
 	}
 	return &Node{config: config, lifetime: ctx}, nil
 }

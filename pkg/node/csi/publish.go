@@ -10,6 +10,7 @@ import (
 
 	"github.com/csi-dm/csi-dm/pkg/filesystem"
 	"github.com/csi-dm/csi-dm/pkg/node/pools"
+	"github.com/csi-dm/csi-dm/pkg/parameters"
 	"github.com/csi-dm/csi-dm/pkg/volumeid"
 )
 
@@ -29,10 +30,17 @@ func (n *Node) publish(ctx context.Context, request *csi.NodePublishVolumeReques
 	if err := volumeid.Check(fieldVolumeID, id); err != nil {
 		return err
 	}
-	if err := n.checkPath(fieldStagingPath, request.GetStagingTargetPath()); err != nil {
+	if err := n.checkPath(fieldTargetPath, request.GetTargetPath()); err != nil {
 		return err
 	}
-	if err := n.checkPath(fieldTargetPath, request.GetTargetPath()); err != nil {
+	inline, err := parameters.IsInline(request.GetVolumeContext())
+	if err != nil {
+		return badField(fieldVolumeContext, "%w", err)
+	}
+	if inline {
+		return n.publishInline(ctx, request)
+	}
+	if err := n.checkPath(fieldStagingPath, request.GetStagingTargetPath()); err != nil {
 		return err
 	}
 	wanted, err := parseCapability(request.GetVolumeCapability())
@@ -48,6 +56,9 @@ func (n *Node) publish(ctx context.Context, request *csi.NodePublishVolumeReques
 
 	volume, err := n.find(id, request.GetVolumeContext())
 	if err != nil {
+		return err
+	}
+	if err := notInline(volume.Volume); err != nil {
 		return err
 	}
 	fsType, err := wanted.typeFor(volume.Format.Type)

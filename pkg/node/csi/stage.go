@@ -51,6 +51,9 @@ func (n *Node) stage(ctx context.Context, request *csi.NodeStageVolumeRequest) e
 	if err != nil {
 		return err
 	}
+	if err := notInline(volume.Volume); err != nil {
+		return err
+	}
 	fsType, err := wanted.typeFor(volume.Format.Type)
 	if err != nil {
 		return err

@@ -8,15 +8,16 @@ import (
 	"github.com/csi-dm/csi-dm/pkg/volumeid"
 )
 
-// NodeUnpublishVolume takes the volume out of the pod's directory, or its device off the pod's file, and removes that.
-func (n *Node) NodeUnpublishVolume(_ context.Context, request *csi.NodeUnpublishVolumeRequest) (*csi.NodeUnpublishVolumeResponse, error) {
-	if err := n.unpublish(request); err != nil {
+// NodeUnpublishVolume takes the volume out of the pod's directory, or its device off the pod's file, and removes that. A pod's
+// inline volume is deleted.
+func (n *Node) NodeUnpublishVolume(ctx context.Context, request *csi.NodeUnpublishVolumeRequest) (*csi.NodeUnpublishVolumeResponse, error) {
+	if err := n.unpublish(ctx, request); err != nil {
 		return nil, answer(err)
 	}
 	return &csi.NodeUnpublishVolumeResponse{}, nil
 }
 
-func (n *Node) unpublish(request *csi.NodeUnpublishVolumeRequest) error {
+func (n *Node) unpublish(ctx context.Context, request *csi.NodeUnpublishVolumeRequest) error {
 	id, path := request.GetVolumeId(), request.GetTargetPath()
 	if err := volumeid.Check(fieldVolumeID, id); err != nil {
 		return err
@@ -33,6 +34,9 @@ func (n *Node) unpublish(request *csi.NodeUnpublishVolumeRequest) error {
 	// The pool is not asked: what is mounted must go, whether the volume is known or not.
 	if err := n.unmount(path); err != nil {
 		return inField(fieldTargetPath, err)
+	}
+	if err := n.deleteInline(ctx, id, path); err != nil {
+		return err
 	}
 	return inField(fieldTargetPath, n.config.Kubelet.Remove(path))
 }

@@ -26,13 +26,15 @@ const SecondPath = "/data2"
 // idle is a shell that waits for nothing, and ends at once when it is asked to.
 const idle = `trap 'exit 0' TERM; while :; do sleep 3600 & wait $!; done`
 
-// Pod describes a pod with one claim.
+// Pod describes a pod with one volume, at MountPath.
 type Pod struct {
 	Namespace, Name string
 	// Claim is the claim's name.
 	Claim string
 	// Second is the name of another claim, if not empty.
 	Second string
+	// Source, if not nil, is the volume in the claim's place.
+	Source *corev1.VolumeSource
 	// Script is run by the shell; the default waits.
 	Script string
 	// Node, if not empty, is the node that the scheduler must choose.
@@ -63,9 +65,7 @@ func (c *Cluster) CreatePod(ctx context.Context, pod Pod) (*corev1.Pod, error) {
 				Command:      []string{"/bin/sh", "-c", script},
 				VolumeMounts: []corev1.VolumeMount{{Name: "data", MountPath: MountPath}},
 			}},
-			Volumes: []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{
-				PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: pod.Claim},
-			}}},
+			Volumes: []corev1.Volume{{Name: "data", VolumeSource: pod.source()}},
 		},
 	}
 	if pod.Second != "" {
@@ -86,6 +86,13 @@ func (c *Cluster) CreatePod(ctx context.Context, pod Pod) (*corev1.Pod, error) {
 		return nil, fmt.Errorf("create pod %s/%s: %w", pod.Namespace, pod.Name, err)
 	}
 	return object, nil
+}
+
+func (p Pod) source() corev1.VolumeSource {
+	if p.Source != nil {
+		return *p.Source
+	}
+	return corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: p.Claim}}
 }
 
 func (p Pod) affinity() *corev1.Affinity {

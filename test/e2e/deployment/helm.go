@@ -15,6 +15,9 @@ import (
 // rolloutPatience is how long the driver's pods may take to be replaced on both nodes.
 const rolloutPatience = 6 * time.Minute
 
+// InlineSizeLimit is the largest inline ephemeral volume in the lab.
+const InlineSizeLimit = "512Mi"
+
 // Install runs helm upgrade --install with the images of the work tree and further values of the form NAME=VALUE.
 func (d *Deployment) Install(ctx context.Context, values ...string) error {
 	arguments := []string{
@@ -25,6 +28,7 @@ func (d *Deployment) Install(ctx context.Context, values ...string) error {
 		"--set", "node.image.repository=" + d.images.Node.Repository,
 		"--set-string", "node.image.tag=" + d.images.Node.Tag,
 		"--set", "node.image.pullPolicy=Never",
+		"--set", "node.inlineEphemeralVolumes.enabled=true", "--set", "node.inlineEphemeralVolumes.sizeLimit=" + InlineSizeLimit,
 	}
 	for _, value := range values {
 		arguments = append(arguments, "--set", value)
