@@ -19,6 +19,22 @@ import (
 	"github.com/csi-dm/csi-dm/test/kerneltest"
 )
 
+// loopOver makes a loop device of its own over a file.
+func loopOver(t *testing.T, path string) string {
+	t.Helper()
+	output, err := exec.Command("losetup", "--find", "--show", "--", path).CombinedOutput()
+	if err != nil {
+		t.Fatalf("losetup: %v: %s", err, output)
+	}
+	device := strings.TrimSpace(string(output))
+	t.Cleanup(func() {
+		if output, err := exec.Command("losetup", "--detach", device).CombinedOutput(); err != nil {
+			t.Errorf("losetup: %v: %s", err, output)
+		}
+	})
+	return device
+}
+
 // growing makes a file system on a part of a disk, by a loop device of its own over a file that can grow.
 func growing(t *testing.T, format Format, size int64) (device string, grow func(size int64)) {
 	t.Helper()
@@ -30,16 +46,7 @@ func growing(t *testing.T, format Format, size int64) (device string, grow func(
 	if err := file.Truncate(size); err != nil {
 		t.Fatal(err)
 	}
-	output, err := exec.Command("losetup", "--find", "--show", "--", file.Name()).CombinedOutput()
-	if err != nil {
-		t.Fatalf("losetup: %v: %s", err, output)
-	}
-	device = strings.TrimSpace(string(output))
-	t.Cleanup(func() {
-		if output, err := exec.Command("losetup", "--detach", device).CombinedOutput(); err != nil {
-			t.Errorf("losetup: %v: %s", err, output)
-		}
-	})
+	device = loopOver(t, file.Name())
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := Make(ctx, device, size, format); err != nil {

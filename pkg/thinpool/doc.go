@@ -51,7 +51,8 @@
 // holds all of them back together, and group_undo.go takes back a group that did not become whole. growvolume.go makes a volume larger, and checkpoint.go has a grown file system write its log
 // out. busy.go decides about devices that somebody has open, adoptthins.go about those that an earlier process has
 // left. deletion.go keeps what is deleted for its owner and not yet for the pool, discard.go gives its blocks back in
-// slices, extents.go says which may be discarded, and pacer.go makes room for the neighbours between these. base.go
+// slices, extents.go says which may be discarded, and pacer.go makes room for the neighbours between these. trim.go
+// lets a file system discard what it does not use, where that does nobody harm. base.go
 // makes the formatted thin devices that volumes are snapshots of, bases.go lists them, baseidentity.go looks whether
 // they still are what was made, and baseevict.go gives them up. admission.go decides who fits, by the same function
 // (package headroom) by which the cluster publishes capacity.

@@ -63,6 +63,12 @@ var (
 	// ErrBaseDamaged: a base does not carry the file system that was made on it: it was exchanged or damaged, while the pool
 	// itself works.
 	ErrBaseDamaged = errors.New("base was exchanged or damaged")
+	// ErrTrimBusy: the pool gives back blocks of something else, or is not well: this is not the time to trim.
+	ErrTrimBusy = errors.New("pool has no time for a trim")
+	// ErrTrimShared: the volume may share blocks with another one, and the pool passes discards down: it is not trimmed.
+	ErrTrimShared = errors.New("volume may share blocks, and discards are passed down")
+	// ErrVolumeInactive: the volume has no block device.
+	ErrVolumeInactive = errors.New("volume is not active")
 	// ErrVolumeInUse: the volume's device is open (mounted, usually).
 	ErrVolumeInUse = errors.New("volume is in use")
 )

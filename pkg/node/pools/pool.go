@@ -23,6 +23,7 @@ type Pool interface {
 	Bases() []thinpool.BaseInfo
 	DropBase(ctx context.Context, thin uint32) error
 	Check(ctx context.Context) (thinpool.CheckReport, error)
+	Trim(ctx context.Context, name string, step thinpool.TrimStep) (freed int64, err error)
 	Usage(ctx context.Context) (thinpool.PoolUsage, error)
 	Mapped(ctx context.Context) (map[string]int64, error)
 	Watch(ctx context.Context, interval time.Duration, notify func()) error
