@@ -6,6 +6,7 @@ import (
 	"net"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -14,6 +15,9 @@ import (
 	"github.com/csi-dm/csi-dm/api/v1alpha1"
 	"github.com/csi-dm/csi-dm/pkg/grpcserver"
 )
+
+// leastTrimInterval keeps trims from being all that a node does.
+const leastTrimInterval = 10 * time.Second
 
 // DefaultRunDirectory is where the agent keeps what is gone after a boot, unless it is told otherwise.
 const DefaultRunDirectory = "/run/csi-dm"
@@ -39,6 +43,8 @@ type Options struct {
 	MaximumVolumes int64
 	// EphemeralSizeLimit is the largest size of an inline ephemeral volume, a quantity; empty: there are none.
 	EphemeralSizeLimit string
+	// TrimInterval is how often mounted file systems are trimmed, 0 for never.
+	TrimInterval time.Duration
 	// XFSNoSpaceRetries: 0 or more, or -1 for ever.
 	XFSNoSpaceRetries int
 	APIQPS            float32
@@ -54,6 +60,7 @@ func DefaultOptions() Options {
 		KubeletDirectory:  kubelet,
 		StateDirectory:    "/var/lib/csi-dm",
 		RunDirectory:      DefaultRunDirectory,
+		TrimInterval:      24 * time.Hour,
 		XFSNoSpaceRetries: 10,
 		APIQPS:            50,
 		APIBurst:          100,
@@ -72,6 +79,7 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "how to reach the API server; empty inside a cluster")
 	flags.Int64Var(&o.MaximumVolumes, "max-volumes-per-node", o.MaximumVolumes, "volumes that the scheduler may put on the node; 0 for no limit")
 	flags.StringVar(&o.EphemeralSizeLimit, "ephemeral-size-limit", o.EphemeralSizeLimit, "largest size of an inline ephemeral volume, such as 10Gi; empty: pods can have none")
+	flags.DurationVar(&o.TrimInterval, "trim-interval", o.TrimInterval, "how often mounted file systems give back to their pools what they do not use any more; 0 for never")
 	flags.IntVar(&o.XFSNoSpaceRetries, "xfs-nospace-max-retries", o.XFSNoSpaceRetries, "how often xfs tries again to write metadata to a full pool before it shuts down; -1 for ever")
 	flags.Float32Var(&o.APIQPS, "kube-api-qps", o.APIQPS, "requests to the API server per second")
 	flags.IntVar(&o.APIBurst, "kube-api-burst", o.APIBurst, "requests to the API server in a burst")
@@ -115,6 +123,9 @@ func (o *Options) Validate() error {
 	}
 	if _, err := o.ephemeralSizeLimit(); err != nil {
 		refuse("ephemeral-size-limit", o.EphemeralSizeLimit, "must be a size greater than 0 such as 10Gi, or empty (no inline ephemeral volumes)")
+	}
+	if o.TrimInterval != 0 && o.TrimInterval < leastTrimInterval {
+		refuse("trim-interval", o.TrimInterval, "must be 0 (never) or "+leastTrimInterval.String()+" or more")
 	}
 	if o.XFSNoSpaceRetries < -1 {
 		refuse("xfs-nospace-max-retries", o.XFSNoSpaceRetries, "must be -1 (for ever), 0 or more")

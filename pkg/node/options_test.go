@@ -3,6 +3,7 @@ package node
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/pflag"
 )
@@ -27,6 +28,7 @@ func TestOptions(t *testing.T) {
 		"--loopback-dir":            func(o *Options) { o.LoopbackDirectory = "/" },
 		"--max-volumes-per-node":    func(o *Options) { o.MaximumVolumes = -1 },
 		"--xfs-nospace-max-retries": func(o *Options) { o.XFSNoSpaceRetries = -2 },
+		"--trim-interval":           func(o *Options) { o.TrimInterval = time.Second },
 		"--ephemeral-size-limit":    func(o *Options) { o.EphemeralSizeLimit = "-1Gi" },
 		"--kube-api-qps":            func(o *Options) { o.APIQPS = 0 },
 		"--kube-api-burst":          func(o *Options) { o.APIBurst = 0 },
@@ -47,14 +49,14 @@ func TestFlags(t *testing.T) {
 	err := flags.Parse([]string{
 		"--endpoint=/e", "--node-id=n", "--http-endpoint=", "--kubelet-dir=/k", "--state-dir=/s", "--run-dir=/r", "--loopback-dir=/l",
 		"--kubeconfig=/c", "--max-volumes-per-node=5", "--xfs-nospace-max-retries=-1", "--kube-api-qps=7", "--kube-api-burst=8",
-		"--ephemeral-size-limit=10Gi",
+		"--ephemeral-size-limit=10Gi", "--trim-interval=1h",
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := Options{
 		Endpoint: "/e", NodeID: "n", KubeletDirectory: "/k", StateDirectory: "/s", RunDirectory: "/r", LoopbackDirectory: "/l",
-		Kubeconfig: "/c", MaximumVolumes: 5, XFSNoSpaceRetries: -1, APIQPS: 7, APIBurst: 8, EphemeralSizeLimit: "10Gi",
+		Kubeconfig: "/c", MaximumVolumes: 5, XFSNoSpaceRetries: -1, APIQPS: 7, APIBurst: 8, EphemeralSizeLimit: "10Gi", TrimInterval: time.Hour,
 	}
 	if o != want {
 		t.Errorf("got %+v, want %+v", o, want)

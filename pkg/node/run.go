@@ -25,6 +25,7 @@ import (
 	"github.com/csi-dm/csi-dm/pkg/node/csi"
 	"github.com/csi-dm/csi-dm/pkg/node/pools"
 	"github.com/csi-dm/csi-dm/pkg/node/registration"
+	"github.com/csi-dm/csi-dm/pkg/node/trim"
 	"github.com/csi-dm/csi-dm/pkg/thinpool"
 	"github.com/csi-dm/csi-dm/pkg/version"
 )
@@ -110,6 +111,10 @@ func serve(parent context.Context, options Options, api *rest.Config, set *pools
 	if err != nil {
 		return err
 	}
+	trims, err := trim.NewMetrics(registry)
+	if err != nil {
+		return err
+	}
 	klog.FromContext(ctx).Info("Starting", "version", version.String(), "node", options.NodeID)
 
 	// From here on everything is in the group, so that what fails takes the rest with it and is waited for.
@@ -121,6 +126,12 @@ func serve(parent context.Context, options Options, api *rest.Config, set *pools
 		return adminServer.Serve(ctx)
 	})
 	group.Go(func() error { return nodeAgent.Run(ctx) })
+	if options.TrimInterval > 0 {
+		trimmer := trim.New(trim.Config{
+			Pools: set, Kubelet: kubelet, Interval: options.TrimInterval, Hold: service.Hold, Metrics: trims,
+		})
+		group.Go(func() error { trimmer.Run(ctx); return nil })
+	}
 	group.Go(func() error {
 		opening, cancel := context.WithTimeout(ctx, openLimit)
 		defer cancel()

@@ -106,6 +106,15 @@ func (o objects) agentFlags() map[string]string {
 	return flags
 }
 
+// TestTrimInterval: how often file systems are trimmed is the values' choice, and daily without one.
+func TestTrimInterval(t *testing.T) {
+	for values, want := range map[string]string{"": "24h", "node: {trimInterval: 0s}": "0s"} {
+		if interval := render(t, values).agentFlags()["--trim-interval"]; interval != want {
+			t.Errorf("%q: the interval is %q", values, interval)
+		}
+	}
+}
+
 // TestInlineVolumes: inline ephemeral volumes are off unless the values say otherwise; then kubelet passes them on with what the agent
 // knows them by, and the agent has the limit.
 func TestInlineVolumes(t *testing.T) {

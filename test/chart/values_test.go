@@ -58,6 +58,7 @@ func TestRefusedValues(t *testing.T) {
 		"node: {inlineEphemeralVolumes: {enabled: yes}}":                                   {"/node/inlineEphemeralVolumes/enabled", "want boolean"},
 		"node: {inlineEphemeralVolumes: {sizeLimit: 10GB}}":                                {"/node/inlineEphemeralVolumes/sizeLimit"},
 		"node: {inlineEphemeralVolumes: {limit: 1Gi}}":                                     {"/node/inlineEphemeralVolumes", "'limit' not allowed"},
+		"node: {trimInterval: weekly}":                                                     {"/node/trimInterval", "pattern"},
 		"pools: [{name: a, spec: {source: {thinPoolDevice: /dev/vg/pool}}}, {name: b, spec: {source: {dataDevice: /dev/sdx, metadataDevice: /dev/sdy}}}]": nil,
 		"pools: [{name: a, spec: {overprovision: 0, source: {loopback: {}}}}]":                                                                            {"/pools/0/spec/overprovision"},
 		"pools: [{name: a, spec: {colour: b, source: {loopback: {}}}}]":                                                                                   {"/pools/0/spec", "'colour' not allowed"},

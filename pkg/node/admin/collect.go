@@ -74,7 +74,7 @@ func Volumes(set *pools.Set) []VolumeInfo {
 		for _, volume := range pool.Volumes() {
 			infos = append(infos, VolumeInfo{
 				Name: volume.Name, Pool: name, ThinID: volume.ThinID, Size: volume.Size,
-				FSType: string(volume.Format.Type), MkfsOptions: volume.Format.Options,
+				FSType: string(volume.Format.Type), MkfsOptions: volume.Format.Options, Owner: volume.Owner,
 			})
 		}
 	}

@@ -74,6 +74,8 @@ type VolumeInfo struct {
 	Size        int64    `json:"size"`
 	FSType      string   `json:"fsType"`
 	MkfsOptions []string `json:"mkfsOptions,omitempty"`
+	// Owner is where a pod's inline ephemeral volume is mounted, below kubelet's directory; empty for all others.
+	Owner string `json:"owner,omitempty"`
 }
 
 // Paths of the requests.

@@ -29,3 +29,7 @@ func (f *inFlight) begin(volume, operation string) (end func(), err error) {
 		delete(f.volumes, volume)
 	}, nil
 }
+
+// Hold keeps kubelet's calls for a volume away until end is called: they are turned away, and come again. An error, which is
+// temporary, says that one is under way.
+func (n *Node) Hold(volume string) (end func(), err error) { return n.inFlight.begin(volume, "trim") }

@@ -18,6 +18,9 @@ const rolloutPatience = 6 * time.Minute
 // InlineSizeLimit is the largest inline ephemeral volume in the lab.
 const InlineSizeLimit = "512Mi"
 
+// TrimInterval is how often the lab's agents trim.
+const TrimInterval = time.Minute
+
 // Install runs helm upgrade --install with the images of the work tree and further values of the form NAME=VALUE.
 func (d *Deployment) Install(ctx context.Context, values ...string) error {
 	arguments := []string{
@@ -29,6 +32,7 @@ func (d *Deployment) Install(ctx context.Context, values ...string) error {
 		"--set-string", "node.image.tag=" + d.images.Node.Tag,
 		"--set", "node.image.pullPolicy=Never",
 		"--set", "node.inlineEphemeralVolumes.enabled=true", "--set", "node.inlineEphemeralVolumes.sizeLimit=" + InlineSizeLimit,
+		"--set", "node.trimInterval=" + TrimInterval.String(),
 	}
 	for _, value := range values {
 		arguments = append(arguments, "--set", value)
