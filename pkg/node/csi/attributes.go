@@ -27,9 +27,10 @@ func checkAttributes(attributes map[string]string) error {
 					return err
 				}
 			}
+		case key == v1alpha1.ParameterRootMode: // rootMode reads it
 		case key == provisionerKey, strings.HasPrefix(key, kubeletPrefix):
 		default:
-			return badField(fieldVolumeContext, "%.64q is not known: allowed is %s, and what Kubernetes adds", key, v1alpha1.ParameterPool)
+			return badField(fieldVolumeContext, "%.64q is not known: allowed are %s, %s, and what Kubernetes adds", key, v1alpha1.ParameterPool, v1alpha1.ParameterRootMode)
 		}
 	}
 	return nil
