@@ -23,6 +23,7 @@ import (
 	"github.com/csi-dm/csi-dm/pkg/node/admin"
 	"github.com/csi-dm/csi-dm/pkg/node/agent"
 	"github.com/csi-dm/csi-dm/pkg/node/csi"
+	"github.com/csi-dm/csi-dm/pkg/node/monitor"
 	"github.com/csi-dm/csi-dm/pkg/node/pools"
 	"github.com/csi-dm/csi-dm/pkg/node/registration"
 	"github.com/csi-dm/csi-dm/pkg/node/trim"
@@ -90,22 +91,23 @@ func serve(parent context.Context, options Options, api *rest.Config, set *pools
 	if err != nil {
 		return err
 	}
+	health := monitor.New(set, kubelet.Directory())
 	nodeAgent, err := agent.New(ctx, agent.Config{
-		NodeName: options.NodeID, API: api, Pools: set,
+		NodeName: options.NodeID, API: api, Pools: set, Monitor: health,
 		StateFile:         filepath.Join(options.StateDirectory, "pools.json"),
 		LoopbackDirectory: options.LoopbackDirectory,
 	})
 	if err != nil {
 		return err
 	}
-	registry.MustRegister(newPoolCollector(set, nodeAgent.OrphanedVolumes), newVolumeCollector(set))
+	registry.MustRegister(newPoolCollector(set, nodeAgent.OrphanedVolumes), newVolumeCollector(set), newHealthCollector(set, health))
 	inlineLimit, err := options.ephemeralSizeLimit()
 	if err != nil {
 		return err
 	}
 	service, err := csi.New(ctx, csi.Config{
 		NodeName: options.NodeID, MaximumVolumes: options.MaximumVolumes, XFSNoSpaceRetries: options.XFSNoSpaceRetries,
-		Pools: set, Kubelet: kubelet, Released: nodeAgent.VolumeReleased,
+		Pools: set, Kubelet: kubelet, Monitor: health, Released: nodeAgent.VolumeReleased,
 		InlineSizeLimit: inlineLimit, InlineChanged: nodeAgent.InlineVolumesChanged,
 	})
 	if err != nil {

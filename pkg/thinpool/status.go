@@ -48,6 +48,8 @@ type Status struct {
 	// What keeps the pool from serving all its volumes, with the device and the kernel's mode; empty for a pool that does.
 	// Devices are looked at by Watch alone.
 	Fault string
+	// The part of Fault that is about the devices below: which does not give what it holds, or does not answer.
+	DeviceFault string
 	// Whether new volumes with a file system are admitted; if not, AdmissionReason says why in one sentence.
 	Admitting       bool
 	AdmissionReason string
@@ -148,7 +150,7 @@ func (p *Pool) statusOf(kernel devicemapper.ThinPoolStatus) Status {
 		UnknownThinDevices: p.unknown, PendingDeletions: len(p.deletions), PendingDeletionBytes: p.pendingBytes(),
 	}
 	s.DataDevices, s.MetadataDevice = p.devicesBelow()
-	s.Fault = p.faultOf(kernel)
+	s.Fault, s.DeviceFault = p.faultOf(kernel), p.probing.fault
 	for _, v := range p.volumes {
 		if v.record.Owner != "" {
 			s.OwnedVolumes++

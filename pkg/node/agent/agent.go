@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/csi-dm/csi-dm/api/v1alpha1"
+	"github.com/csi-dm/csi-dm/pkg/node/monitor"
 	"github.com/csi-dm/csi-dm/pkg/node/pools"
 )
 
@@ -19,6 +20,8 @@ type Config struct {
 	// API says how to reach the API server.
 	API   *rest.Config
 	Pools *pools.Set
+	// Monitor tells what is wrong with them and their volumes.
+	Monitor *monitor.Monitor
 	// StateFile remembers the pools' settings, on storage that outlives the process and the node's boot.
 	StateFile string
 	// LoopbackDirectory is where the files of loopback pools lie. Empty: there can be none.
@@ -44,8 +47,8 @@ type Agent struct {
 
 // New makes an agent whose goroutines end with ctx. It does not ask the API server anything yet.
 func New(ctx context.Context, config Config) (*Agent, error) {
-	if config.NodeName == "" || config.API == nil || config.Pools == nil {
-		return nil, fmt.Errorf("the agent needs a node name, an API server and pools")
+	if config.NodeName == "" || config.API == nil || config.Pools == nil || config.Monitor == nil {
+		return nil, fmt.Errorf("the agent needs a node name, an API server, pools and a monitor")
 	}
 	remembered, err := loadRemembered(config.StateFile)
 	if err != nil {
@@ -69,7 +72,11 @@ func New(ctx context.Context, config Config) (*Agent, error) {
 	a.pools.snapshots, a.pools.groups = a.snapshots.queue, a.groups.queue
 	a.watchers = newWatchers(ctx, func(pool string) { a.pools.queue.add(v1alpha1.NodeThinPoolName(pool, config.NodeName)) })
 	a.pools.watchers = a.watchers
-	return a, errors.Join(a.pools.register(manager), a.volumes.register(manager), a.snapshots.register(manager), a.groups.register(manager), manager.Add(&usageReporter{client: client, pools: config.Pools}))
+	return a, errors.Join(
+		a.pools.register(manager), a.volumes.register(manager), a.snapshots.register(manager), a.groups.register(manager),
+		manager.Add(&usageReporter{client: client, pools: config.Pools}),
+		manager.Add(&healthReporter{client: client, pools: config.Pools, monitor: config.Monitor}),
+	)
 }
 
 // Run serves the node's objects until ctx ends. An API server that does not answer is waited for.

@@ -47,6 +47,7 @@ type scriptedPool struct {
 	grows          int
 	deletes        int
 	down           bool
+	lost           []string
 }
 
 func (p *scriptedPool) CreateVolume(_ context.Context, spec thinpool.VolumeSpec) (thinpool.Volume, error) {

@@ -7,7 +7,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/csi-dm/csi-dm/api/v1alpha1"
+	"github.com/csi-dm/csi-dm/pkg/node/monitor"
+	"github.com/csi-dm/csi-dm/pkg/node/pools"
 	"github.com/csi-dm/csi-dm/pkg/thinpool"
+	"github.com/csi-dm/csi-dm/pkg/volumehealth"
 )
 
 // Reasons that nobody but a person acts on.
@@ -23,7 +26,7 @@ func poolConditions(state thinpool.Status, configErr error, orphaned []string) [
 	return []metav1.Condition{
 		ready, admittingCondition(ready, state), productionCondition(state), growthCondition(state),
 		spaceCondition(v1alpha1.ConditionDataSpace, "data", state.Data), spaceCondition(v1alpha1.ConditionMetadataSpace, "metadata", state.Metadata),
-		budgetCondition(state), orphansCondition(orphaned),
+		budgetCondition(state), orphansCondition(orphaned), volumehealth.Condition(monitor.OfPool(state), 0),
 	}
 }
 
@@ -129,8 +132,13 @@ func budgetCondition(state thinpool.Status) metav1.Condition {
 // notReadyConditions are the conditions of a pool that could not be opened or does not tell its state.
 func notReadyConditions(err error) []metav1.Condition {
 	why, _ := reason(err)
-	return []metav1.Condition{
+	conditions := []metav1.Condition{
 		conditionOf(v1alpha1.ConditionReady, metav1.ConditionFalse, why, "%s", message(err)),
 		conditionOf(v1alpha1.ConditionAdmitting, metav1.ConditionFalse, v1alpha1.ReasonPoolNotReady, "The pool is not ready."),
 	}
+	var opening *pools.NotOpenError
+	if errors.As(err, &opening) && opening.Cause == nil {
+		return conditions // nothing is known yet of what is in it
+	}
+	return append(conditions, volumehealth.Condition([]volumehealth.Problem{volumehealth.New(why, message(err))}, 0))
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/csi-dm/csi-dm/pkg/confinedpath"
 	"github.com/csi-dm/csi-dm/pkg/filesystem"
+	"github.com/csi-dm/csi-dm/pkg/node/monitor"
 	"github.com/csi-dm/csi-dm/pkg/node/pools"
 	"github.com/csi-dm/csi-dm/pkg/thinpool"
 	"github.com/csi-dm/csi-dm/pkg/volumeid"
@@ -25,7 +26,7 @@ var (
 	errInUseElsewhere = errors.New("volume is published elsewhere")
 	// errStagedOtherwise: a label that all mounts of a file system share.
 	errStagedOtherwise = errors.New("volume is staged already, in another way")
-	errNotFormatted    = errors.New("volume does not hold its file system")
+	errNotFormatted    = monitor.ErrFileSystemMissing
 	errNotMounted      = errors.New("volume is not mounted")
 	errOtherSize       = errors.New("the volume does not have such a size")
 	errNoDirectory     = errors.New("directory does not exist")

@@ -54,11 +54,22 @@ func newFixture(t *testing.T) *fixture {
 func newFixtureOn(t *testing.T, size int64) *fixture {
 	t.Helper()
 	kerneltest.CheckClean(t)
+	return newFixtureWith(t, openDM(t), kerneltest.Disk(t, size))
+}
+
+func openDM(t *testing.T) *devicemapper.Client {
+	t.Helper()
 	dm, err := devicemapper.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = dm.Close() })
+	return dm
+}
+
+// newFixtureWith makes the pool on a disk.
+func newFixtureWith(t *testing.T, dm *devicemapper.Client, disk string) *fixture {
+	t.Helper()
 	kubelet, err := os.MkdirTemp(kerneltest.Scratch(t), "kubelet-")
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +81,7 @@ func newFixtureOn(t *testing.T, size int64) *fixture {
 	})
 	f := &fixture{t: t, kubelet: kubelet, dm: dm, config: thinpool.Config{
 		Name: poolName, BlockSize: 64 << 10, MinFreePercent: 0, OverprovisionMilli: 100_000, ErrorIfNoSpace: true, DiscardPassdown: true,
-		Source: thinpool.Source{Devices: []string{kerneltest.Disk(t, size)}},
+		Source: thinpool.Source{Devices: []string{disk}},
 	}}
 	f.start()
 	t.Cleanup(func() {

@@ -33,3 +33,11 @@ func (f *inFlight) begin(volume, operation string) (end func(), err error) {
 // Hold keeps kubelet's calls for a volume away until end is called: they are turned away, and come again. An error, which is
 // temporary, says that one is under way.
 func (n *Node) Hold(volume string) (end func(), err error) { return n.inFlight.begin(volume, "trim") }
+
+// busy tells whether an operation works on the volume.
+func (f *inFlight) busy(volume string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, busy := f.volumes[volume]
+	return busy
+}

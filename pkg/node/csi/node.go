@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/csi-dm/csi-dm/pkg/confinedpath"
+	"github.com/csi-dm/csi-dm/pkg/node/monitor"
 	"github.com/csi-dm/csi-dm/pkg/node/pools"
 )
 
@@ -32,6 +33,8 @@ type Config struct {
 	InlineSizeLimit int64
 	// InlineChanged is called, if it is set, when a pool holds other inline volumes than before. It must not block.
 	InlineChanged func(pool string)
+	// Monitor is what the health calls are answered with; nil: one of these pools.
+	Monitor *monitor.Monitor
 	// Released is called, if it is set, after a volume was unstaged. It must not block.
 	Released func(volume string)
 }
@@ -56,6 +59,9 @@ func New(ctx context.Context, config Config) (*Node, error) {
 	}
 	if config.InlineSizeLimit < 0 {
 		return nil, fmt.Errorf("size limit %d of inline volumes is not allowed: 0 (no inline volumes) or more", config.InlineSizeLimit)
+	}
+	if config.Monitor == nil {
+		config.Monitor = monitor.New(config.Pools, config.Kubelet.Directory())
 	}
 	return &Node{config: config, lifetime: ctx}, nil
 }

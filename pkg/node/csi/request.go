@@ -12,6 +12,7 @@ const (
 	fieldStagingPath   = "staging_target_path"
 	fieldTargetPath    = "target_path"
 	fieldVolumePath    = "volume_path"
+	fieldPublishPath   = "volume_publish_path"
 	fieldVolumeContext = "volume_context"
 	fieldMountFlags    = "volume_capability.mount.mount_flags"
 	fieldCapacityRange = "capacity_range"

@@ -19,7 +19,9 @@ import (
 
 // NodeStageVolume makes the volume's device and mounts it on the staging path. The device is all that a block volume needs.
 func (n *Node) NodeStageVolume(ctx context.Context, request *csi.NodeStageVolumeRequest) (*csi.NodeStageVolumeResponse, error) {
-	if err := n.stage(ctx, request); err != nil {
+	err := n.stage(ctx, request)
+	n.config.Monitor.Staged(request.GetVolumeId(), err)
+	if err != nil {
 		return nil, answer(err)
 	}
 	return &csi.NodeStageVolumeResponse{}, nil

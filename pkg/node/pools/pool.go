@@ -18,6 +18,8 @@ type Pool interface {
 	Deactivate(ctx context.Context, name string) error
 	Volume(name string) (thinpool.Volume, error)
 	Volumes() []thinpool.Volume
+	LostVolumes() []string
+	ActiveDevice(ctx context.Context, name string) (device string, err error)
 	Status(ctx context.Context) (thinpool.Status, error)
 	Grow(ctx context.Context) error
 	Bases() []thinpool.BaseInfo
