@@ -8,6 +8,8 @@ const ConditionHealthy = "Healthy"
 // A pool that is not open has the reason of its condition Ready.
 const (
 	ReasonHealthy = "Healthy"
+	// ReasonRecovered is of the event that says that something is well again.
+	ReasonRecovered = "Recovered"
 
 	// ReasonPoolNotOpen: the node cannot open the pool.
 	ReasonPoolNotOpen = "PoolNotOpen"

@@ -105,9 +105,10 @@ func (a *Announcer) forget(part string) {
 	delete(a.announced, part)
 }
 
-// notable tells which conditions an admin wants to hear of: all but those that only say that something has not been done yet.
+// notable tells which conditions an admin wants to hear of: all but those that only say that something has not been done yet, and
+// but Healthy, which says of the volumes what Ready and the conditions of space say of the pool.
 func notable(condition metav1.Condition) bool {
-	return condition.Status != metav1.ConditionUnknown && condition.Reason != v1alpha1.ReasonPending
+	return condition.Type != v1alpha1.ConditionHealthy && condition.Status != metav1.ConditionUnknown && condition.Reason != v1alpha1.ReasonPending
 }
 
 func (a *Announcer) announce(ctx context.Context, part *v1alpha1.NodeThinPool, condition metav1.Condition) {

@@ -6,6 +6,7 @@
 //   - [Volumes] takes away what a controller that was ended in the middle left behind: volumes that their node refused,
 //     and deleted volumes whose node does not exist any more.
 //   - [Announcer] turns the conditions that nodes report into events: the nodes' account may not write events.
+//   - [Claims] says at a claim what has become wrong with its volume, and that it is well again.
 //   - [Classes] says what is wrong with a StorageClass where its owner looks: at the class, and at the claims that wait.
 //   - [Applier] makes the ThinPools that the chart's values name.
 //

@@ -28,6 +28,7 @@ func AddTo(mgr manager.Manager, v *view.View, options Options) error {
 		sweepSnapshots(reader, live, v, options.Grace).addTo(mgr),
 		sweepGroups(reader, live, v, options.Grace).addTo(mgr),
 		(&Announcer{Client: reader, Recorder: recorder}).addTo(mgr),
+		(&Claims{Client: reader, View: v, Recorder: recorder}).addTo(mgr),
 		(&Classes{Client: reader, View: v, Recorder: recorder}).addTo(mgr),
 	)
 	if len(options.Pools) > 0 {
