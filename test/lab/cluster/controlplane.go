@@ -100,7 +100,8 @@ func (p *controlPlane) writeKubeconfigs(run string, loopbackPort int) error {
 	return nil
 }
 
-// arguments are the flags of the components. Feature gates are Kubernetes' defaults; timeouts are short where a test would wait.
+// arguments are the flags of the components. Feature gates are Kubernetes' defaults, but for CSIVolumeHealth, without which
+// kube-apiserver drops what kubelet writes; timeouts are short where a test would wait.
 func (p *controlPlane) arguments(run string) (map[string][]string, error) {
 	serving, err := p.authority.server("kube-apiserver", "localhost", "127.0.0.1", gateway, apiService,
 		"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
@@ -145,6 +146,7 @@ func (p *controlPlane) arguments(run string) (map[string][]string, error) {
 			"--service-account-key-file=" + accountKey, "--service-account-signing-key-file=" + accountKey,
 			"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction",
 			"--allow-privileged=true", "--profiling=false",
+			"--feature-gates=CSIVolumeHealth=true",
 		},
 		"kube-controller-manager": {
 			"--kubeconfig=" + manager, "--authentication-kubeconfig=" + manager, "--authorization-kubeconfig=" + manager,

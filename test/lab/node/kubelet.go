@@ -7,7 +7,8 @@ const (
 	proxyConfig   = "/etc/kubernetes/kube-proxy.yaml"
 )
 
-// writeKubernetes writes the configuration of kubelet and kube-proxy. Feature gates are Kubernetes' defaults.
+// writeKubernetes writes the configuration of kubelet and kube-proxy. Feature gates are Kubernetes' defaults, but for
+// CSIVolumeHealth: kubelet asks for the health of volumes and of the node's storage as often as for their usage.
 //
 // The lease is short so that a power cut is noticed within the grace period that the controller manager is given (16 s).
 // kube-proxy uses iptables: Debian's User Mode Linux has nf_tables without the families ip and inet.
@@ -36,6 +37,7 @@ evictionHard: {memory.available: 32Mi, nodefs.available: 1%%, nodefs.inodesFree:
 imageGCHighThresholdPercent: 100
 nodeLeaseDurationSeconds: 12
 volumeStatsAggPeriod: 10s
+featureGates: {CSIVolumeHealth: true}
 volumePluginDir: /var/lib/kubelet/volumeplugins
 `, HostPath(config.Authority), HostPath(config.Certificate), HostPath(config.Key), containerdSocket),
 
