@@ -67,10 +67,16 @@ func (n *Node) mountProblem(device string, place mountPlace) (*volumehealth.Prob
 		return nil, nil // it is mounted, and its file system says what is wrong
 	case err != nil:
 		return nil, err
-	case !point.Mounted || device == "":
+	case !point.Mounted:
 		return problem(v1alpha1.ReasonNotMounted, "nothing is mounted on %s", place.path)
 	}
-	if same, err := point.IsDevice(device); err != nil || !same {
+	same := false
+	if device != "" {
+		if same, err = point.IsDevice(device); err != nil {
+			return nil, err
+		}
+	}
+	if !same {
 		return problem(v1alpha1.ReasonOtherMount, "device %d:%d is mounted on %s, which is not the volume's", point.Major, point.Minor, place.path)
 	}
 	return nil, nil
