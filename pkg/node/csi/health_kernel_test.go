@@ -127,8 +127,10 @@ func TestHealthOfFailingDisk(t *testing.T) {
 	dm := openDM(t)
 	disk := newFaultyDisk(t, dm, gib)
 	f := newFixtureWith(t, dm, disk.device.Path())
-	looked := f.watch()
 	writer, idle := f.volume("pvc-writer", filesystem.XFS).started(), f.volume("pvc-idle", filesystem.Ext4).started()
+	// All that the registry has to write is written then: it would meet the fault, too, and the pool would have to be opened anew.
+	f.restart()
+	looked := f.watch()
 	// It has in memory then what it needs to begin another change.
 	must(t, os.Mkdir(filepath.Join(writer.target("pod-1"), "before"), 0o700))
 	must(t, fill(filepath.Join(writer.target("pod-1"), "before", "file"), mib))
