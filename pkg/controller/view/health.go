@@ -78,6 +78,3 @@ func (h *Health) ofPlace(ctx context.Context, part client.ObjectKey, nodeName st
 	}
 	return problems, nil
 }
-
-// AllVolumes are all ThinVolumes. The caller must not change them.
-func (v *View) AllVolumes(ctx context.Context) ([]v1alpha1.ThinVolume, error) { return v.volumes(ctx) }

@@ -57,6 +57,15 @@ func (p *brokenPool) Deactivate(context.Context, string) error {
 }
 
 // newBroken gives a service on such a pool, which holds the volume pvc-1, and kubelet's directory.
+func (p *brokenPool) Status(context.Context) (thinpool.Status, error) {
+	return thinpool.Status{Mode: thinpool.ModeReadWrite}, nil
+}
+
+// ActiveDevice says that no volume is active: a device of this pool is no device.
+func (p *brokenPool) ActiveDevice(context.Context, string) (string, error) {
+	return "", nil
+}
+
 func newBroken(t *testing.T) (*Node, *brokenPool, string) {
 	t.Helper()
 	kubelet := filepath.Join(t.TempDir(), "kubelet")
