@@ -1,8 +1,8 @@
 package csi
 
 import (
-	"cmp"
 	"context"
+	"maps"
 	"slices"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
@@ -15,36 +15,26 @@ import (
 	"github.com/csi-dm/csi-dm/pkg/volumeid"
 )
 
-// ListVolumes lists the volumes that were made and are not gone, in the order of their names. A token is the last name of the
-// page before: it stays good whatever becomes of that volume, and no volume that is there all the time is missed or comes twice.
+// ListVolumes lists the volumes that were made and are not gone, in the order of their names. A token tells the last name of the
+// page before (page.go): it stays good whatever becomes of that volume, and no volume that is there all the time is missed or comes twice.
 func (s *Service) ListVolumes(ctx context.Context, req *csi.ListVolumesRequest) (*csi.ListVolumesResponse, error) {
-	most, after := req.GetMaxEntries(), req.GetStartingToken()
-	if most < 0 {
-		return nil, asStatus(&fieldError{"max_entries", most, "0 (no limit) or more"})
-	}
-	if after != "" {
-		if err := volumeid.Check("starting_token", after); err != nil {
-			return nil, status.Error(codes.Aborted, err.Error())
-		}
-	}
 	volumes, err := s.view.AllVolumes(ctx)
 	if err != nil {
 		return nil, asStatus(err)
 	}
-	var listed []*v1alpha1.ThinVolume
+	made := map[string]*v1alpha1.ThinVolume{}
 	for i := range volumes {
-		if volumes[i].Status.ThinID != nil && volumes[i].Name > after {
-			listed = append(listed, &volumes[i])
+		if volumes[i].Status.ThinID != nil {
+			made[volumes[i].Name] = &volumes[i]
 		}
 	}
-	slices.SortFunc(listed, func(a, b *v1alpha1.ThinVolume) int { return cmp.Compare(a.Name, b.Name) })
-	response := &csi.ListVolumesResponse{}
-	if most > 0 && len(listed) > int(most) {
-		listed = listed[:most]
-		response.NextToken = listed[most-1].Name
+	names, next, err := page(slices.Sorted(maps.Keys(made)), req.GetStartingToken(), req.GetMaxEntries())
+	if err != nil {
+		return nil, asStatus(err)
 	}
-	for _, volume := range listed {
-		response.Entries = append(response.Entries, &csi.ListVolumesResponse_Entry{Volume: csiVolume(volume)})
+	response := &csi.ListVolumesResponse{NextToken: next}
+	for _, name := range names {
+		response.Entries = append(response.Entries, &csi.ListVolumesResponse_Entry{Volume: csiVolume(made[name])})
 	}
 	return response, nil
 }
