@@ -49,25 +49,29 @@ func TestRelocation(t *testing.T) {
 	f.must(err)
 	t.Logf("the pod says: %s", event)
 
-	// Enough room now, and still far less than on the other node.
+	// With room for it, it runs where its data is.
 	ballast := &corev1.PersistentVolumeClaim{}
 	ballast.Namespace, ballast.Name = f.namespace, "ballast"
 	f.must(f.Delete(f.ctx, ballast))
 	f.awaitNoVolume("ballast")
+	f.must(f.AwaitRunning(f.ctx, podPatience, restored))
+	if restored.Spec.NodeName != home {
+		t.Errorf("the restored pod runs on %s, its data is on %s", restored.Spec.NodeName, home)
+	}
+
+	// Room for one more and little else: the node with the data is what the scheduler would least choose.
 	largest, err = f.AwaitLargestVolume(f.ctx, capacityPatience, classExt4, home, "more", func(now int64) bool { return now > 8*size })
 	f.must(err)
-	f.volumeOn(home, "smaller-ballast", classExt4, (largest-4*size)/mebibyte*mebibyte)
-	_, err = f.AwaitLargestVolume(f.ctx, capacityPatience, classExt4, home, "little", func(now int64) bool { return now < 8*size })
+	f.volumeOn(home, "smaller-ballast", classExt4, (largest-size-size/4)/mebibyte*mebibyte)
+	_, err = f.AwaitLargestVolume(f.ctx, capacityPatience, classExt4, home, "little", func(now int64) bool { return now >= size && now < 2*size })
 	f.must(err)
 	cloned := f.start("cloned", cluster.Claim{Clone: source.Name})
-	for _, pod := range []*corev1.Pod{restored, cloned} {
-		f.must(f.AwaitRunning(f.ctx, podPatience, pod))
-		claim := &corev1.PersistentVolumeClaim{}
-		f.must(f.Get(f.ctx, client.ObjectKey{Namespace: f.namespace, Name: pod.Name}, claim))
-		if pod.Spec.NodeName != home || claim.Annotations[selectedNode] != other {
-			t.Errorf("pod %s runs on %s, its data is on %s; the scheduler had chosen %s for its claim, want %s",
-				pod.Name, pod.Spec.NodeName, home, claim.Annotations[selectedNode], other)
-		}
+	f.must(f.AwaitRunning(f.ctx, podPatience, cloned))
+	claim := &corev1.PersistentVolumeClaim{}
+	f.must(f.Get(f.ctx, client.ObjectKey{Namespace: f.namespace, Name: "cloned"}, claim))
+	if cloned.Spec.NodeName != home || claim.Annotations[selectedNode] != other {
+		t.Errorf("the cloned pod runs on %s, its data is on %s; the scheduler had chosen %s for its claim, want %s",
+			cloned.Spec.NodeName, home, claim.Annotations[selectedNode], other)
 	}
 }
 
