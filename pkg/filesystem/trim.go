@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrTrimEnd: the file system ends before the place from which on it was to discard.
+// ErrTrimEnd says that the file system ends before the place from which on it was to discard.
 var ErrTrimEnd = errors.New("the file system ends before")
 
 // trimRange is struct fstrim_range of the kernel's linux/fs.h: bytes of the file system's own space. A least length of a run that is 0

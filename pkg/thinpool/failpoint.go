@@ -80,26 +80,5 @@ const (
 	failRepairExchanged    failpoint = "repair: spare and metadata exchanged"
 )
 
-// failpoints are all of them, for tests to visit.
-var failpoints = []failpoint{
-	failMakeLabelled, failMakeRegistryEmpty, failMakeRegistry, failMakeCleared, failMakePool, failMakeOneReady,
-	failTakeMarked, failTakeThin, failTakeMapped, failTakeFormatted, failTakeRegistry,
-	failBaseIntent, failBaseThin, failBaseFormatted, failBaseDone, failBaseDeleting, failBaseDeleted,
-	failFormatDone,
-	failCreateIntent, failCreateThin, failCreateDone,
-	failSnapshotWritable, failSnapshotWritten, failSnapshotHeld, failSnapshotMade, failSnapshotResumed,
-	failGroupIntent, failGroupHeld, failGroupSome, failGroupMade, failGroupResumed, failGroupDone,
-	failGrowDurable, failGrowLoaded, failGrowHeld, failGrowDone,
-	failDeleteInactive, failDeleteIntent, failDeleteLeft, failDeleteActive, failDeleteSlice, failDeleteUnmapped, failDeleteThin, failDeleteDone,
-	failPoolFile, failPoolClaimed, failPoolLabels, failPoolLabelled, failPoolSuspended, failPoolMetadata, failPoolData,
-	failPoolReload, failPoolDone,
-	failUpgradeLabels, failUpgradeLabelled, failUpgradeDone,
-	failUsageHeld,
-	failCommitJournalled, failCommitFolded,
-	failRecoverAdopted, failRecoverHeld, failRecoverDeletions, failRecoverVolumes,
-	failRepairInactive, failRepairFileSystem, failRepairCleared, failRepairSpareCleared, failRepairSpareWritten, failRepairSpareChecked,
-	failRepairBasesRetired, failRepairLabels, failRepairExchanged,
-}
-
 // reached is what tests replace, before they open a pool.
 var reached = func(failpoint) {}

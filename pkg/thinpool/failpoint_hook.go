@@ -4,6 +4,27 @@ package thinpool
 
 import "sync/atomic"
 
+// failpoints are all of them, for tests to visit.
+var failpoints = []failpoint{
+	failMakeLabelled, failMakeRegistryEmpty, failMakeRegistry, failMakeCleared, failMakePool, failMakeOneReady,
+	failTakeMarked, failTakeThin, failTakeMapped, failTakeFormatted, failTakeRegistry,
+	failBaseIntent, failBaseThin, failBaseFormatted, failBaseDone, failBaseDeleting, failBaseDeleted,
+	failFormatDone,
+	failCreateIntent, failCreateThin, failCreateDone,
+	failSnapshotWritable, failSnapshotWritten, failSnapshotHeld, failSnapshotMade, failSnapshotResumed,
+	failGroupIntent, failGroupHeld, failGroupSome, failGroupMade, failGroupResumed, failGroupDone,
+	failGrowDurable, failGrowLoaded, failGrowHeld, failGrowDone,
+	failDeleteInactive, failDeleteIntent, failDeleteLeft, failDeleteActive, failDeleteSlice, failDeleteUnmapped, failDeleteThin, failDeleteDone,
+	failPoolFile, failPoolClaimed, failPoolLabels, failPoolLabelled, failPoolSuspended, failPoolMetadata, failPoolData,
+	failPoolReload, failPoolDone,
+	failUpgradeLabels, failUpgradeLabelled, failUpgradeDone,
+	failUsageHeld,
+	failCommitJournalled, failCommitFolded,
+	failRecoverAdopted, failRecoverHeld, failRecoverDeletions, failRecoverVolumes,
+	failRepairInactive, failRepairFileSystem, failRepairCleared, failRepairSpareCleared, failRepairSpareWritten, failRepairSpareChecked,
+	failRepairBasesRetired, failRepairLabels, failRepairExchanged,
+}
+
 // hook is what SetFailpoint has set. Goroutines of an open pool may read it meanwhile.
 var hook atomic.Pointer[func(name string)]
 

@@ -12,21 +12,21 @@ import (
 type Kind string
 
 const (
-	// Identifier: a handle of a volume, snapshot, group or node that cannot be one.
+	// Identifier is a handle of a volume, snapshot, group or node that cannot be one.
 	Identifier Kind = "identifier"
-	// Path: one that is not below the directory, or not clean.
+	// Path is one that is not below the directory, or not clean.
 	Path Kind = "path"
-	// Name: one that the specification does not let a caller choose.
+	// Name is one that the specification does not let a caller choose.
 	Name Kind = "name"
-	// Text: a value for which the driver has a list of what is allowed.
+	// Text is a value for which the driver has a list of what is allowed.
 	Text Kind = "text"
-	// Key: an unknown key of a map.
+	// Key is an unknown key of a map.
 	Key Kind = "key"
-	// Token: a page that was never given out.
+	// Token is a page that was never given out.
 	Token Kind = "token"
-	// Number: a negative one, or one that an enumeration does not have.
+	// Number is a negative one, or one that an enumeration does not have.
 	Number Kind = "number"
-	// Missing: a message that was there.
+	// Missing is a message that was there.
 	Missing Kind = "missing"
 )
 

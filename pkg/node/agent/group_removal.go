@@ -12,6 +12,7 @@ import (
 
 	"github.com/csi-dm/csi-dm/api/v1alpha1"
 	"github.com/csi-dm/csi-dm/pkg/node/pools"
+	"github.com/csi-dm/csi-dm/pkg/thinpool"
 )
 
 // remove deletes what is left of the group's snapshots and lets its object go. Those that have an object of their own may be gone
@@ -43,8 +44,11 @@ func (r *groupReconciler) remove(ctx context.Context, object *v1alpha1.ThinGroup
 
 func deleteMembers(ctx context.Context, pool pools.Pool, object *v1alpha1.ThinGroupSnapshot) error {
 	members, err := groupMembers(object)
-	if err != nil {
+	if errors.Is(err, thinpool.ErrInvalid) {
 		return nil // nothing was ever made for it
+	}
+	if err != nil {
+		return err
 	}
 	for _, member := range members {
 		if err := pool.DeleteVolume(ctx, member.Name); err != nil {
