@@ -102,7 +102,7 @@ func (w *deviceWriter) write(at int) {
 		w.sums = map[int]string{}
 	}
 	w.sums[at] = w.shell(w.pod, fmt.Sprintf(
-		"dd if=/dev/urandom of=/tmp/data bs=1M count=16 2>/dev/null; dd if=/tmp/data of=%s bs=1M seek=%d conv=fsync,notrunc 2>/dev/null; sha256sum </tmp/data", cluster.DevicePath, at))
+		"dd if=/dev/urandom of=/dev/shm/data bs=1M count=16 2>/dev/null; dd if=/dev/shm/data of=%s bs=1M seek=%d conv=fsync,notrunc 2>/dev/null; sha256sum </dev/shm/data", cluster.DevicePath, at))
 }
 
 func (w *deviceWriter) check(when string) {
