@@ -59,7 +59,7 @@ func TestTrim(t *testing.T) {
 				refused(t, err, thinpool.ErrVolumeInactive)
 				mounted(t, activate(t, p, "v"), spec.Format.Type, func(directory string) {
 					writeFile(t, filepath.Join(directory, "kept"), "content")
-					before := unused(t, p, "v", directory, 64*mib)
+					before := unused(t, p, "v", directory, 64*mib) //nolint:contextcheck // it works under the test's own context
 					below := allocated(t, config.Source.Loopback.Path)
 					freed := get(p.Trim(ctx, "v", trimming(t, directory, 512*mib)))(t)
 					after := get(p.Mapped(ctx))(t)["v"]

@@ -213,8 +213,8 @@ func TestExpandWithoutNode(t *testing.T) {
 		_, err := s.expand(id, 2*gibibyte)
 		answer <- err
 	}()
-	await(t, "the capacity to be raised", func(ctx context.Context) string {
-		if capacity := s.volume(id).Spec.Capacity; capacity.Value() != 2*gibibyte {
+	await(t, "the capacity to be raised", func(context.Context) string {
+		if capacity := s.volume(id).Spec.Capacity; capacity.Value() != 2*gibibyte { //nolint:contextcheck // it works under the test's own context
 			return "it is " + capacity.String()
 		}
 		return ""
@@ -226,7 +226,7 @@ func TestExpandWithoutNode(t *testing.T) {
 	must(t, suite.Delete(t.Context(), s.volume(id)))
 	await(t, "the volume not to be found", func(context.Context) string {
 		// Until the controller hears of the deletion, the node stands in the way.
-		if _, err := s.expand(id, 2*gibibyte); status.Code(err) != codes.NotFound {
+		if _, err := s.expand(id, 2*gibibyte); status.Code(err) != codes.NotFound { //nolint:contextcheck // it works under the test's own context
 			return fmt.Sprint(err)
 		}
 		return ""

@@ -226,7 +226,7 @@ func TestClaimEvents(t *testing.T) {
 	expect(want...)
 
 	// Another controller takes over, and is told nothing new.
-	s.replica.stop()
+	s.stop()
 	s.replica = startReplica(t)
 	node.ails(id, v1alpha1.ReasonVolumeLost)
 	want = append(want, "Warning VolumeLost")

@@ -53,7 +53,7 @@ func TestListVolumes(t *testing.T) {
 	pending.Name, pending.Spec.PoolName = prefix+"-c-pending", s.pool
 	must(t, suite.Create(t.Context(), pending))
 	await(t, "the list to show all volumes", func(context.Context) string {
-		if names := s.pages(0, nil); !slices.Equal(names, ids) {
+		if names := s.pages(0, nil); !slices.Equal(names, ids) { //nolint:contextcheck // it works under the test's own context
 			return "it shows " + strings.Join(names, " ")
 		}
 		return ""

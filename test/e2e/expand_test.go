@@ -46,7 +46,7 @@ func TestExpand(t *testing.T) {
 			return n
 		}
 		written := lines()
-		f.must(cluster.Await(f.ctx, time.Minute, "the pod to go on writing", func(ctx context.Context) (string, error) {
+		f.must(cluster.Await(f.ctx, time.Minute, "the pod to go on writing", func(context.Context) (string, error) {
 			if now := lines(); now <= written {
 				return fmt.Sprintf("%d lines", now), nil
 			}

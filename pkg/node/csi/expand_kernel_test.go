@@ -136,7 +136,7 @@ func TestNodeExpandBlock(t *testing.T) {
 // TestNodeExpandRefusals: what cannot be is refused with the field's name, and changes nothing.
 func TestNodeExpandRefusals(t *testing.T) {
 	v := newFixture(t).volume("pvc-1", filesystem.Ext4)
-	other := v.fixture.volume("pvc-2", filesystem.Ext4)
+	other := v.volume("pvc-2", filesystem.Ext4)
 	must(t, v.stage())
 	must(t, other.stage())
 	before := fileSystemSize(t, v.staging)

@@ -206,7 +206,7 @@ func TestInlineVolumeAfterEachStep(t *testing.T) {
 			must(t, err)
 		}},
 		{"mounted", func() { must(t, v.publish()) }},
-		{"unmounted", func() { must(t, v.Node.unmount(v.target())) }},
+		{"unmounted", func() { must(t, v.unmount(v.target())) }},
 		{"deactivated", func() { must(t, v.pool().Deactivate(v.context(), inlineID)) }},
 		{"deleted", func() { must(t, v.pool().DeleteVolume(v.context(), inlineID)) }},
 	}
@@ -225,11 +225,11 @@ func TestInlineVolumeAfterEachStep(t *testing.T) {
 				must(t, v.unpublish())
 			case "pod gone":
 				// A mount goes from a directory that is removed only if somebody unmounts it: kubelet does.
-				must(t, v.Node.unmount(v.target()))
+				must(t, v.unmount(v.target()))
 				v.forget()
 				v.reclaim(v.context())
 			case "node without power":
-				must(t, v.Node.unmount(v.target()))
+				must(t, v.unmount(v.target()))
 				v.reboot()
 				v.forget()
 				v.reclaim(v.context())
@@ -247,7 +247,7 @@ func TestInlineVolumeSurvivesReboot(t *testing.T) {
 	v := newFixture(t).inline(filesystem.XFS, nil)
 	must(t, v.publish())
 	must(t, os.WriteFile(filepath.Join(v.target(), "file"), []byte("content"), 0o600))
-	must(t, v.Node.unmount(v.target()))
+	must(t, v.unmount(v.target()))
 	v.reboot()
 	v.reclaim(v.context())
 	must(t, v.publish())
@@ -274,7 +274,7 @@ func TestInlineVolumeIsNotReclaimed(t *testing.T) {
 	elsewhere := filepath.Join(v.kubelet, "elsewhere")
 	must(t, os.Mkdir(elsewhere, 0o750))
 	must(t, unix.Mount(v.target(), elsewhere, "", unix.MS_BIND, ""))
-	must(t, v.Node.unmount(v.target()))
+	must(t, v.unmount(v.target()))
 	v.forget()
 	held("mounted elsewhere")
 	must(t, unix.Unmount(elsewhere, 0))
