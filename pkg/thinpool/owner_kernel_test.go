@@ -45,7 +45,7 @@ func TestOwner(t *testing.T) {
 		if status := get(p.Status(ctx))(t); status.Volumes != 2 || status.OwnedVolumes != 1 || status.OwnedBytes != 32*mib || status.PromisedBytes != 96*mib {
 			t.Errorf("%s: %+v", when, status)
 		}
-		create(t, p, spec) //nolint:contextcheck // it works under the test's own context
+		create(t, p, spec)    //nolint:contextcheck // it works under the test's own context
 		create(t, p, nobodys) //nolint:contextcheck // it works under the test's own context
 		for _, other := range []thinpool.VolumeSpec{ext4("csi-1", 32*mib), {Name: "pvc-1", Size: 64 * mib, Format: nobodys.Format, Owner: spec.Owner}} {
 			_, err := p.CreateVolume(ctx, other)
