@@ -21,6 +21,18 @@ func TestValidateVolumeCapabilities(t *testing.T) {
 	if volume.VolumeContext[v1alpha1.ParameterRootMode] != "0770" || s.volume(volume.VolumeId).Spec.RootMode != "0770" {
 		t.Errorf("volume context is %v", volume.VolumeContext)
 	}
+	copied := s.requestFrom(fromVolume(volume.VolumeId), gibibyte, s.nodes[0])
+	copied.Parameters = request.Parameters
+	copied.VolumeCapabilities[0].AccessMode.Mode = csi.VolumeCapability_AccessMode_MULTI_NODE_READER_ONLY
+	reader := s.mustCreate(copied)
+	if answer, err := s.ValidateVolumeCapabilities(t.Context(), &csi.ValidateVolumeCapabilitiesRequest{
+		VolumeId: reader.VolumeId, VolumeCapabilities: copied.VolumeCapabilities, VolumeContext: reader.VolumeContext, Parameters: copied.Parameters,
+	}); err != nil || answer.Confirmed == nil {
+		t.Errorf("a copy that many read: %v, %v", answer, err)
+	}
+	if reader.VolumeContext[v1alpha1.ParameterRootMode] != "" {
+		t.Errorf("a copy is to get a root mode: %v", reader.VolumeContext)
+	}
 	for name, c := range map[string]struct {
 		change func(*csi.ValidateVolumeCapabilitiesRequest)
 		words  string // none: confirmed

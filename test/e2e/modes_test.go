@@ -118,6 +118,28 @@ func TestReadWriteOncePod(t *testing.T) {
 	}
 }
 
+// TestManyReaders: a clone that is ReadOnlyMany has the data of its source, for any number of pods on its node, and none writes.
+func TestManyReaders(t *testing.T) {
+	f := newFixture(t, 8*time.Minute)
+	f.claim("source", classXFS, 320*mebibyte)
+	source := f.run(cluster.Pod{Name: "source", Claim: "source", Node: suite.nodes[0]})
+	f.shell(source, "cd "+cluster.MountPath+"; echo content >file; sync file")
+	_, err := f.CreateClaim(f.ctx, cluster.Claim{
+		Namespace: f.namespace, Name: "readers", Class: classXFS, Size: 320 * mebibyte, AccessMode: corev1.ReadOnlyMany, Clone: "source",
+	})
+	f.must(err)
+	for _, name := range []string{"reader-1", "reader-2"} {
+		reader := f.run(cluster.Pod{Name: name, Claim: "readers"})
+		if reader.Spec.NodeName != source.Spec.NodeName {
+			f.Errorf("%s runs on %s, the data is on %s", name, reader.Spec.NodeName, source.Spec.NodeName)
+		}
+		output := f.shell(reader, fmt.Sprintf("cd %s; cat file; (echo more >file) 2>&1 || true", cluster.MountPath))
+		if !strings.HasPrefix(output, "content") || !strings.Contains(output, "Read-only file system") {
+			f.Errorf("%s: %q", name, output)
+		}
+	}
+}
+
 // TestRefusedAccessModes: what a volume on one node cannot be is refused with the list of what it can be.
 func TestRefusedAccessModes(t *testing.T) {
 	f := newFixture(t, 5*time.Minute)

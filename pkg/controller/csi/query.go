@@ -47,7 +47,7 @@ func (s *Service) ValidateVolumeCapabilities(ctx context.Context, req *csi.Valid
 
 // mismatch says what a volume does not have.
 func mismatch(volume *v1alpha1.ThinVolume, req *csi.ValidateVolumeCapabilitiesRequest) string {
-	asked, err := checkCapabilities(req.GetVolumeCapabilities(), false)
+	asked, err := checkCapabilities(req.GetVolumeCapabilities(), volume.Spec.Source != nil)
 	if err != nil {
 		return err.Error()
 	}
@@ -82,6 +82,8 @@ func mismatchOfClass(volume *v1alpha1.ThinVolume, asked map[string]string) strin
 		return "" // the rest says nothing of it
 	case has(v1alpha1.ParameterFSType) && string(class.Format.Type) != volume.Spec.FSType:
 		return "the file system of the volume is " + volume.Spec.FSType
+	case volume.Spec.Source != nil:
+		return "" // it was not formatted, whatever its class says
 	case has(v1alpha1.ParameterMkfsOptions) && !slices.Equal(class.Format.Options, volume.Spec.MkfsOptions):
 		return fmt.Sprintf("the mkfs options of the volume are %q", volume.Spec.MkfsOptions)
 	case has(v1alpha1.ParameterRootMode) && class.RootMode.String() != volume.Spec.RootMode:
