@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -35,12 +36,26 @@ func trimming(t testing.TB, directory string, size int64) thinpool.TrimStep {
 // unused writes a file and deletes it again, and gives what the volume maps afterwards.
 func unused(t testing.TB, p *thinpool.Pool, name, directory string, size int64) int64 {
 	t.Helper()
+	free := func() uint64 {
+		var stat unix.Statfs_t
+		if err := unix.Statfs(directory, &stat); err != nil {
+			t.Fatal(err)
+		}
+		return stat.Bfree * uint64(stat.Bsize)
+	}
+	before := free()
 	path := filepath.Join(directory, "file")
 	writeRandom(t, path, size)
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
 	unix.Sync()
+	// xfs gives a deleted file's blocks back in the background.
+	for deadline := time.Now().Add(30 * time.Second); free()+uint64(mib) < before; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d bytes are free, %d were", free(), before)
+		}
+	}
 	return get(p.Mapped(testContext(t)))(t)[name]
 }
 
@@ -148,11 +163,7 @@ func TestTrimWaitsForDeletions(t *testing.T) {
 	if !errors.Is(err, broken) {
 		t.Errorf("got %v", err)
 	}
-	large := get(os.OpenFile(activate(t, p, "large"), os.O_WRONLY, 0))(t)
-	if _, err := large.WriteAt(make([]byte, 256*mib), 0); err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(large.Sync(), large.Close()); err != nil {
+	if err := fill(t, activate(t, p, "large"), 256*mib); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.DeleteVolume(ctx, "large"); err != nil {
