@@ -55,7 +55,7 @@ func TestRefusedValues(t *testing.T) {
 		"pools: [{name: a, spec: {source: {dataDevice: /dev/sdx}}}]":                       {"/pools/0/spec/source", "metadataDevice"},
 		"pools: [{name: a, spec: {source: {thinPoolDevice: vg/pool}}}]":                    {"/pools/0/spec/source/thinPoolDevice", "/dev/"},
 		"pools: [{name: a, spec: {source: {thinPoolDevice: /dev/vg/pool, loopback: {}}}}]": {"/pools/0/spec/source"},
-		"node: {inlineEphemeralVolumes: {enabled: yes}}":                                   {"/node/inlineEphemeralVolumes/enabled", "want boolean"},
+		"node: {inlineEphemeralVolumes: {enabled: on demand}}":                             {"/node/inlineEphemeralVolumes/enabled", "want boolean"},
 		"node: {inlineEphemeralVolumes: {sizeLimit: 10GB}}":                                {"/node/inlineEphemeralVolumes/sizeLimit"},
 		"node: {inlineEphemeralVolumes: {limit: 1Gi}}":                                     {"/node/inlineEphemeralVolumes", "'limit' not allowed"},
 		"node: {trimInterval: weekly}":                                                     {"/node/trimInterval", "pattern"},
@@ -135,8 +135,10 @@ func TestEveryValueMatters(t *testing.T) {
 	}
 	// What cannot be derived from the default by its type.
 	special := map[string]string{
-		"imagePullSecrets": "[{name: x}]", "logFormat": "json",
-		"controller.image.digest": digest, "node.image.digest": digest, "sidecars.provisioner.image.digest": digest,
+		"imagePullSecrets": "[{name: x}]", "logFormat": "json", "node.trimInterval": "7s",
+		// It counts where inline volumes are enabled: TestInlineVolumes.
+		"node.inlineEphemeralVolumes.sizeLimit": "7Gi, enabled: true",
+		"controller.image.digest":               digest, "node.image.digest": digest, "sidecars.provisioner.image.digest": digest,
 		"controller.image.pullPolicy": "Never", "node.image.pullPolicy": "Never", "sidecars.provisioner.image.pullPolicy": "Never",
 		"controller.createTimeout": "7s", "controller.nodeGonePeriod": "7s", "sidecars.provisioner.timeout": "7s", "sidecars.provisioner.retryIntervalMax": "7s",
 		"sidecars.resizer.image.digest": digest, "sidecars.resizer.image.pullPolicy": "Never", "sidecars.resizer.timeout": "7s", "sidecars.resizer.retryIntervalMax": "7s",
