@@ -73,10 +73,11 @@ func TestListVolumes(t *testing.T) {
 	}
 
 	// The volume that a token names goes, and others with it: those that stay come once all the same.
-	first, err := s.ListVolumes(t.Context(), &csi.ListVolumesRequest{MaxEntries: 1, StartingToken: ids[1]})
+	const token = "after:" // begins each
+	first, err := s.ListVolumes(t.Context(), &csi.ListVolumesRequest{MaxEntries: 1, StartingToken: token + ids[1]})
 	must(t, err)
-	if first.NextToken != ids[2] {
-		t.Fatalf("the token is %q, want %q", first.NextToken, ids[2])
+	if first.NextToken != token+ids[2] {
+		t.Fatalf("the token is %q, want %q", first.NextToken, token+ids[2])
 	}
 	for _, id := range []string{ids[0], ids[2], ids[3]} {
 		must(t, s.delete(id))
@@ -91,7 +92,7 @@ func TestListVolumes(t *testing.T) {
 		return ""
 	})
 
-	for token, bad := range map[string]bool{"zzz": false, "../x": true, "a\nb": true, strings.Repeat("a", 10_000): true, "-": true} {
+	for token, bad := range map[string]bool{token + "zzz": false, "zzz": true, ids[4]: true, token: true, "../x": true, "a\nb": true, strings.Repeat("a", 10_000): true, "-": true} {
 		_, err := s.ListVolumes(t.Context(), &csi.ListVolumesRequest{StartingToken: token})
 		if bad {
 			expectRefusal(t, err, codes.Aborted, "starting_token")
