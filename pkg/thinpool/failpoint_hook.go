@@ -20,6 +20,7 @@ var failpoints = []failpoint{
 	failUpgradeLabels, failUpgradeLabelled, failUpgradeDone,
 	failUsageHeld,
 	failCommitJournalled, failCommitFolded,
+	failRecoverActive, failRecoverMounted, failRecoverFolded, failRecoverRead, failRecoverLoaded,
 	failRecoverAdopted, failRecoverHeld, failRecoverDeletions, failRecoverVolumes,
 	failRepairInactive, failRepairFileSystem, failRepairCleared, failRepairSpareCleared, failRepairSpareWritten, failRepairSpareChecked,
 	failRepairBasesRetired, failRepairLabels, failRepairExchanged,

@@ -11,11 +11,29 @@ import (
 )
 
 var (
-	poolNamePattern   = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$`)
-	volumeNamePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,94}[a-z0-9])?$`)
-	ownerPattern      = regexp.MustCompile(`^[A-Za-z0-9._~:/-]{1,512}$`)
-	poolIDPattern     = regexp.MustCompile(`^[0-9a-f]{32}$`)
+	poolNamePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$`)
+	ownerPattern    = regexp.MustCompile(`^[A-Za-z0-9._~:/-]{1,512}$`)
+	poolIDPattern   = regexp.MustCompile(`^[0-9a-f]{32}$`)
 )
+
+// maximumVolumeName is how many characters the name of a volume may have: see poolID.volumeName.
+const maximumVolumeName = 96
+
+// isVolumeName tells whether a volume may have the name: lower case letters, digits, and dots and dashes in between. A loop,
+// because an open looks at the name of every volume, and a regular expression takes twenty times as long.
+func isVolumeName[T ~string | ~[]byte](name T) bool {
+	if len(name) == 0 || len(name) > maximumVolumeName {
+		return false
+	}
+	for i := range len(name) {
+		c := name[i]
+		alphanumeric := c >= 'a' && c <= 'z' || c >= '0' && c <= '9'
+		if between := i > 0 && i < len(name)-1 && (c == '.' || c == '-'); !alphanumeric && !between {
+			return false
+		}
+	}
+	return true
+}
 
 // poolID is a pool's identity: 128 random bits, drawn when the pool is made, as 32 hexadecimal digits. All names that the
 // pool has in the kernel derive from it, so two pools on one host never collide, wherever they were made.

@@ -1,6 +1,8 @@
 package thinpool
 
 import (
+	"math/rand/v2"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -73,4 +75,21 @@ func FuzzVolumeName(f *testing.F) {
 			t.Errorf("%q is accepted", name)
 		}
 	})
+}
+
+// TestVolumeNamesAreThePattern: the loop allows what this pattern allows.
+func TestVolumeNamesAreThePattern(t *testing.T) {
+	pattern := regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,94}[a-z0-9])?$`)
+	const letters = "abz019.-\n/`{:A\x00\xff"
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 20_000 {
+		raw := make([]byte, random.IntN(5))
+		for i := range raw {
+			raw[i] = letters[random.IntN(len(letters))]
+		}
+		name := strings.Repeat("a", []int{0, 0, 0, 92, 94}[random.IntN(5)]) + string(raw)
+		if isVolumeName(name) != pattern.MatchString(name) {
+			t.Fatalf("%q: %t", name, isVolumeName(name))
+		}
+	}
 }

@@ -103,16 +103,19 @@ func (p *Pool) start(ctx context.Context, devices sourceDevices) (err error) {
 
 // startOn opens the registry that lies on a block device and recovers.
 func (p *Pool) startOn(ctx context.Context, registryDevice string, devices sourceDevices) error {
+	reached(failRecoverActive)
 	registry, contents, err := openRegistry(registryDevice)
 	if err != nil {
 		return registryFailure(err)
 	}
+	reached(failRecoverRead)
 	p.registry = registry
 	p.life, p.end = context.WithCancel(context.WithoutCancel(ctx))
 	if err = p.load(contents); err == nil {
 		err = p.upgrade(ctx, devices, contents.pool)
 	}
 	if err == nil {
+		reached(failRecoverLoaded)
 		err = p.recover(ctx)
 	}
 	if err != nil {

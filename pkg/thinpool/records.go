@@ -102,7 +102,7 @@ func (r volumeRecord) validate() error {
 	if r.CreatedSize < 0 || r.CreatedSize > r.Size {
 		return fmt.Errorf("size %d, made with %d", r.Size, r.CreatedSize)
 	}
-	if r.Source != "" && !volumeNamePattern.MatchString(r.Source) {
+	if r.Source != "" && !isVolumeName(r.Source) {
 		return fmt.Errorf("source %q", r.Source)
 	}
 	if r.Owner != "" && !ownerPattern.MatchString(r.Owner) {
@@ -166,7 +166,7 @@ type groupRecord struct {
 func (r intentRecord) validate() error {
 	switch r.Kind {
 	case intentCreateVolume, intentDeleteVolume:
-		if r.Volume == nil || r.Base != nil || !volumeNamePattern.MatchString(r.Name) {
+		if r.Volume == nil || r.Base != nil || !isVolumeName(r.Name) {
 			return fmt.Errorf("%s without a volume", r.Kind)
 		}
 		return r.Volume.validate()
@@ -187,7 +187,7 @@ func (r intentRecord) validateGroup() error {
 	}
 	names, thins := map[string]bool{}, map[uint32]bool{}
 	for _, member := range r.Group {
-		if !volumeNamePattern.MatchString(member.Name) || names[member.Name] || thins[member.Volume.ThinID] {
+		if !isVolumeName(member.Name) || names[member.Name] || thins[member.Volume.ThinID] {
 			return fmt.Errorf("%s with volume %q and thin id %d", r.Kind, member.Name, member.Volume.ThinID)
 		}
 		names[member.Name], thins[member.Volume.ThinID] = true, true
@@ -257,10 +257,15 @@ func (d recordDecoder[R]) decode(raw []byte) (R, error) {
 	if _, err := d.json.Token(); !errors.Is(err, io.EOF) {
 		return r, fmt.Errorf("%w: text behind its end", errRecordDamaged)
 	}
-	if err := r.validate(); err != nil {
-		return r, fmt.Errorf("%w: %w", errRecordDamaged, err)
+	return r, damagedUnless(r.validate())
+}
+
+// damagedUnless makes what a record's validation says an error of the record.
+func damagedUnless(err error) error {
+	if err != nil {
+		err = fmt.Errorf("%w: %w", errRecordDamaged, err)
 	}
-	return r, nil
+	return err
 }
 
 // decodePoolRecord looks at the version before anything else: another version may have other fields.

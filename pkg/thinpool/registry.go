@@ -4,13 +4,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"runtime/debug"
 	"time"
 
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
+	"golang.org/x/sys/unix"
 )
 
 // registryPageSize is fixed, whatever the page size of the machine: the disk may be moved to another.
@@ -133,6 +133,7 @@ func openRegistry(device string) (_ *registry, _ *registryContents, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	reached(failRecoverMounted)
 	size, err := registrySize(mount)
 	if err != nil {
 		return nil, nil, errors.Join(err, mount.close())
@@ -187,6 +188,7 @@ func loadRegistry(mount *registryMount, size int64) (db *bbolt.DB, contents *reg
 	if err = warmRegistry(mount, db); err == nil {
 		err = replayJournal(mount, db)
 	}
+	reached(failRecoverFolded)
 	if err == nil {
 		err = db.View(func(tx *bbolt.Tx) error {
 			contents, err = readContents(tx)
@@ -199,19 +201,21 @@ func loadRegistry(mount *registryMount, size int64) (db *bbolt.DB, contents *reg
 	return db, contents, nil
 }
 
-// warmRegistry reads the pages that are in use into the page cache. bbolt tells the kernel to expect no order in what it
-// reads of the mapped file, so without this a walk over all records is a request to the disk, and a fault, for each page.
+// warmRegistry maps the pages that are in use, all with one call. bbolt tells the kernel to expect no order in what it reads
+// of the mapped file, so without this a walk over all records is a request to the disk, and a fault, for each page.
 func warmRegistry(mount *registryMount, db *bbolt.DB) error {
 	var inUse int64
 	if err := db.View(func(tx *bbolt.Tx) error { inUse = tx.Size(); return nil }); err != nil {
 		return err
 	}
-	_, err := io.CopyBuffer(onlyWriter{io.Discard}, io.NewSectionReader(mount.file, 0, inUse), make([]byte, 256<<10))
-	return err
+	if err := unix.Fadvise(int(mount.file.Fd()), 0, inUse, unix.FADV_WILLNEED); err != nil {
+		return fmt.Errorf("read ahead: %w", err)
+	}
+	if _, _, failure := unix.Syscall(unix.SYS_MADVISE, db.Info().Data, uintptr(inUse), unix.MADV_POPULATE_READ); failure != 0 && failure != unix.EINVAL {
+		return fmt.Errorf("map: %w", failure) // EINVAL: the kernel is older than 5.14
+	}
+	return nil
 }
-
-// onlyWriter hides that io.Discard reads by itself, in small pieces.
-type onlyWriter struct{ io.Writer }
 
 func readContents(tx *bbolt.Tx) (*registryContents, error) {
 	for _, name := range buckets {
@@ -237,8 +241,8 @@ func readContents(tx *bbolt.Tx) (*registryContents, error) {
 	used := func(id uint32) { c.nextThinID = max(c.nextThinID, id+1) }
 	err = errors.Join(
 		tx.Bucket([]byte(bucketVolumes)).ForEach(func(key, raw []byte) error {
-			r, err := volumes.decode(raw)
-			if err != nil || !volumeNamePattern.Match(key) {
+			r, err := decodeVolume(volumes, raw)
+			if err != nil || !isVolumeName(key) {
 				return errors.Join(fmt.Errorf("volume %q: %w", key, errRecordDamaged), err)
 			}
 			c.volumes[string(key)] = &volume{record: r, state: volumeReady}

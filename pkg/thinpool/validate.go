@@ -164,7 +164,7 @@ func (s VolumeSpec) normalized(blockSize int64) (VolumeSpec, error) {
 }
 
 func validateVolumeName(name string) error {
-	if !volumeNamePattern.MatchString(name) {
+	if !isVolumeName(name) {
 		return &FieldError{Field: "volume name", Value: name, Allowed: "1 to 96 lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit"}
 	}
 	return nil

@@ -214,7 +214,13 @@ func TestSnapshotThatCannotBeTaken(t *testing.T) {
 		t.Errorf("a snapshot that was taken is %v without the agent, it was %v", again, taken)
 	}
 	must(t, node.Status().Patch(t.Context(), snapshotNamed(taken.SnapshotId), merge(`{"status":{"conditions":[]}}`)))
-	_, err := s.snapshot(taken.SnapshotId, volume)
+	var err error
+	await(t, "a controller that has seen the condition go", func(context.Context) string {
+		if _, err = s.snapshot(taken.SnapshotId, volume); err == nil {
+			return "the snapshot is answered as it was"
+		}
+		return ""
+	})
 	expectRefusal(t, err, codes.Unavailable, taken.SnapshotId, "was taken")
 	if !exists(t, snapshotNamed(taken.SnapshotId)) {
 		t.Error("a snapshot that was taken once was withdrawn")

@@ -32,7 +32,7 @@ const (
 // deletion measures how long a neighbour's writes take while a large volume is deleted.
 func (r *run) deletion(t *testing.T) {
 	r.scratch, r.images = t.TempDir(), map[bool]string{}
-	table := newTable("mappings", "lie", "discards passed down", "deleted by", "acknowledged after ms", "given back after s", "longest write on mapped blocks, ms", "p99", "on new blocks, ms", "p99", "writes")
+	table := newTable("mappings", "lie", "discards passed down", "deleted by", "acknowledged after ms", "given back after s", "longest write on mapped blocks, ms", "p99", "without the deletion", "on new blocks, ms", "p99", "without the deletion", "writes", "without")
 	for _, c := range []struct {
 		scattered, passdown bool
 		byMessage           bool // the kernel's delete message, behind the engine's back
@@ -43,13 +43,14 @@ func (r *run) deletion(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("scattered=%t,passdown=%t,message=%t", c.scattered, c.passdown, c.byMessage), func(t *testing.T) {
 			d := r.openDeletion(t, c.scattered, c.passdown)
-			mapped := &prober{path: d.neighbour, at: func(i int64) int64 { return i % (neighbourMapped / poolBlock) * poolBlock }, pause: 2 * time.Millisecond}
+			mapped := neighbour{Path: d.neighbour, Size: 4096, Stride: poolBlock, Around: neighbourMapped / poolBlock, Every: 2 * time.Millisecond}.start(t)
 			// A new block takes 64 KiB of the guest's memory: not too many.
-			fresh := &prober{path: d.neighbour, at: func(i int64) int64 { return neighbourNew + i*poolBlock }, pause: 10 * time.Millisecond}
-			stopMapped := mapped.start(r.ctx, t)
-			stopFresh := fresh.start(r.ctx, t)
+			fresh := neighbour{Path: d.neighbour, Size: 4096, Base: neighbourNew, Stride: poolBlock, Every: 10 * time.Millisecond}.start(t)
 			time.Sleep(2 * time.Second)
-			beforeMapped, beforeFresh := mapped.take(), fresh.take()
+			mapped.take(t)
+			fresh.take(t)
+			time.Sleep(r.plan.undisturbed)
+			beforeMapped, beforeFresh := mapped.take(t), fresh.take(t)
 			began := time.Now()
 			by := "csi-dm"
 			if c.byMessage {
@@ -68,13 +69,14 @@ func (r *run) deletion(t *testing.T) {
 			}
 			gone := time.Since(began)
 			time.Sleep(100 * time.Millisecond) // a write that was held ends
-			onMapped, onFresh := mapped.take(), fresh.take()
-			stopMapped()
-			stopFresh()
+			onMapped, onFresh := mapped.take(t), fresh.take(t)
+			mapped.stop(t)
+			fresh.stop(t)
 			lie, passed := map[bool]string{false: "one after the other", true: "scattered"}[c.scattered], map[bool]string{false: "no", true: "yes"}[c.passdown]
 			table.row(fmt.Sprint(r.plan.mappings), lie, passed, by, milliseconds(acknowledged), number(gone.Seconds()),
-				milliseconds(onMapped.quantile(1)), milliseconds(onMapped.quantile(0.99)), milliseconds(onFresh.quantile(1)), milliseconds(onFresh.quantile(0.99)), fmt.Sprint(len(onMapped)+len(onFresh)))
-			fmt.Printf("before the deletion: longest write on mapped blocks %s ms, on new blocks %s ms\n", milliseconds(beforeMapped.quantile(1)), milliseconds(beforeFresh.quantile(1)))
+				milliseconds(onMapped.quantile(1)), milliseconds(onMapped.quantile(0.99)), milliseconds(beforeMapped.quantile(1)),
+				milliseconds(onFresh.quantile(1)), milliseconds(onFresh.quantile(0.99)), milliseconds(beforeFresh.quantile(1)),
+				fmt.Sprint(len(onMapped)+len(onFresh)), fmt.Sprint(len(beforeMapped)+len(beforeFresh)))
 			if c.byMessage {
 				return
 			}

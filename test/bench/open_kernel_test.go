@@ -19,41 +19,43 @@ func (r *run) opening(t *testing.T) {
 	status, err := r.engine.pool.Status(r.ctx)
 	must(t, err)
 	prefix := strings.TrimSuffix(status.DeviceName, "pool")
-	parts := []string{"registry", "metadata", "data", "pool"}
+	devices := []string{"registry", "metadata", "data", "pool"}
 	tables := map[string]devicemapper.Table{}
-	for _, part := range parts {
+	for _, part := range devices {
 		tables[part], err = r.dm.Table(r.ctx, devicemapper.Name(prefix+part), devicemapper.TableOptions{})
 		must(t, err)
 	}
 	must(t, r.engine.pool.Shutdown(r.ctx))
 	kernelAlone := func() time.Duration {
-		var devices []devicemapper.Device
+		var made []devicemapper.Device
 		began := time.Now()
-		for _, part := range parts {
+		for _, part := range devices {
 			table := tables[part]
 			if part == "pool" {
 				target := table[0].Target.(devicemapper.ThinPool)
-				target.Metadata, target.Data = devices[1].Number, devices[2].Number
+				target.Metadata, target.Data = made[1].Number, made[2].Number
 				table = devicemapper.Table{{Length: table[0].Length, Target: target}}
 			}
 			device, err := r.dm.Activate(r.ctx, devicemapper.Name(prefix+part), "", table)
 			must(t, err)
-			devices = append(devices, device)
+			made = append(made, device)
 		}
 		took := time.Since(began)
-		for i := range devices {
-			r.floor.remove(r.ctx, t, devices[len(devices)-1-i])
+		for i := range made {
+			r.floor.remove(r.ctx, t, made[len(made)-1-i])
 		}
 		return took
 	}
 	var engine, kernel sample
+	parts := newStopwatch()
 	for i := range 1 + r.plan.rounds {
 		k := kernelAlone()
-		began := time.Now()
+		parts.begin()
 		r.engine.pool, err = thinpool.Open(r.ctx, r.dm, engineConfig(r.engine.disk))
-		e := time.Since(began)
+		e := parts.end()
 		must(t, err)
 		if i > 0 {
+			parts.keep()
 			engine, kernel = append(engine, e), append(kernel, k)
 		}
 		if i < r.plan.rounds {
@@ -68,4 +70,5 @@ func (r *run) opening(t *testing.T) {
 	table.row(strconv.Itoa(r.existing), milliseconds(engine.median()), milliseconds(engine.quantile(1)), milliseconds(kernel.median()), milliseconds(beyond), strconv.Itoa(len(engine)))
 	r.verdicts.atMost(fmt.Sprintf("open of a pool with %d volumes, beyond the kernel's own activation", r.existing), float64(beyond.Milliseconds()), 200, " ms")
 	r.print("Opening a pool:\n\n%s", table)
+	r.print("What an opening consists of, medians:\n\n%s", parts.table())
 }

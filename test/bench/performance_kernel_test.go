@@ -40,7 +40,8 @@ type plan struct {
 	active         []int
 	activations    int
 	snapshots      int
-	mappings       int64 // of the volume that is deleted
+	mappings       int64         // of the volume that is deleted
+	undisturbed    time.Duration // of a neighbour's writes before a deletion
 	settle         time.Duration
 }
 
@@ -48,12 +49,12 @@ func planOf(short bool) plan {
 	if short {
 		return plan{
 			existing: []int{10, 100}, withLVM: []int{100}, pairs: 20, triples: 2, nine: 1, fdatasyncs: 50, throughput: 128, rounds: 2,
-			active: []int{50}, activations: 20, snapshots: 5, mappings: 1 << 16, settle: time.Second,
+			active: []int{50}, activations: 20, snapshots: 5, mappings: 1 << 16, undisturbed: 2 * time.Second, settle: time.Second,
 		}
 	}
 	return plan{
 		existing: []int{10, 100, 1000, 10_000}, withLVM: []int{100, 1000}, pairs: 200, triples: 5, nine: 3, fdatasyncs: 300, throughput: 1000, rounds: 5,
-		active: []int{1000, 2000}, activations: 200, snapshots: 30, mappings: 1 << 22, settle: 10 * time.Minute,
+		active: []int{1000, 2000}, activations: 200, snapshots: 30, mappings: 1 << 22, undisturbed: 30 * time.Second, settle: 10 * time.Minute,
 	}
 }
 

@@ -3,7 +3,6 @@
 package bench
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -32,11 +31,11 @@ func (r *run) snapshots(t *testing.T) {
 	table := newTable("file system", "load", "I/O held p50 ms", "worst", "snapshot took p50 ms", "longest write p50 ms", "worst", "without snapshots, worst", "snapshots")
 	for _, fsType := range filesystem.Types {
 		for _, load := range []struct {
-			name  string
-			start func(ctx context.Context, t testing.TB, directory string) (stop func())
+			name     string
+			buffered bool
 		}{
-			{"4 KiB O_DIRECT and fsync", func(context.Context, testing.TB, string) func() { return func() {} }},
-			{"the same, and 50 MB/s through the page cache", startBuffered},
+			{"4 KiB O_DIRECT and fsync", false},
+			{"the same, and 50 MB/s through the page cache", true},
 		} {
 			t.Run(string(fsType), func(t *testing.T) {
 				name := r.sampleName()
@@ -50,15 +49,17 @@ func (r *run) snapshots(t *testing.T) {
 				}()
 				probed := filepath.Join(directory, "probed")
 				must(t, os.WriteFile(probed, make([]byte, 1<<20), 0o600))
-				p := &prober{path: probed, at: func(i int64) int64 { return i % 256 * 4096 }, after: (*os.File).Sync}
-				stopProber := p.start(r.ctx, t)
-				defer stopProber()
-				stopLoad := load.start(r.ctx, t, directory)
-				defer stopLoad()
+				probe := neighbour{Path: probed, Size: 4096, Stride: 4096, Around: 256, Sync: true}.start(t)
+				defer probe.stop(t)
+				if load.buffered {
+					const piece = 1 << 20
+					n := neighbour{Path: filepath.Join(directory, "buffered"), Size: piece, Buffered: true, Stride: piece, Around: bufferedFile / piece, Every: time.Second * piece / bufferedRate}
+					defer n.start(t).stop(t)
+				}
 				time.Sleep(time.Second)
-				p.take()
+				probe.take(t)
 				time.Sleep(time.Duration(r.plan.snapshots) * snapshotPause)
-				without := p.take().quantile(1)
+				without := probe.take(t).quantile(1)
 
 				var held, took, longest sample
 				for i := range r.plan.snapshots {
@@ -68,9 +69,9 @@ func (r *run) snapshots(t *testing.T) {
 					took = append(took, time.Since(began))
 					held = append(held, v.SourceHeld)
 					time.Sleep(snapshotPause / 4) // the write that was held ends
-					longest = append(longest, p.take().quantile(1))
+					longest = append(longest, probe.take(t).quantile(1))
 					time.Sleep(snapshotPause)
-					p.take()
+					probe.take(t)
 				}
 				for i := range r.plan.snapshots {
 					must(t, r.engine.pool.DeleteVolume(r.ctx, fmt.Sprintf("%s-snapshot-%d", name, i)))
@@ -82,36 +83,6 @@ func (r *run) snapshots(t *testing.T) {
 		}
 	}
 	r.print("Snapshot of a mounted volume. Held: from before the suspend until behind the resume. Longest write: of 4 KiB and its fsync, beside the snapshot:\n\n%s", table)
-}
-
-// startBuffered writes through the page cache at bufferedRate.
-func startBuffered(ctx context.Context, t testing.TB, directory string) (stop func()) {
-	t.Helper()
-	file, err := os.Create(filepath.Join(directory, "buffered"))
-	must(t, err)
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan error, 1)
-	go func() {
-		defer file.Close()
-		const piece = 1 << 20
-		content := make([]byte, piece)
-		ticker := time.NewTicker(time.Second * piece / bufferedRate)
-		defer ticker.Stop()
-		for at := int64(0); ; at += piece {
-			select {
-			case <-ctx.Done():
-				done <- nil
-				return
-			case <-ticker.C:
-			}
-			content[0] = byte(at / piece)
-			if _, err := file.WriteAt(content, at%bufferedFile); err != nil {
-				done <- err
-				return
-			}
-		}
-	}()
-	return func() { cancel(); must(t, <-done) }
 }
 
 // mountOn mounts a device as staging does.
