@@ -29,6 +29,7 @@ type Pool struct {
 	registry     *registry
 	lock         *poolLock // nil: a pool that was handed over has none
 	versions     versions
+	health       sharedStatus
 
 	// life ends when the pool is closed; background work runs under it and is counted by work, as are calls.
 	life context.Context

@@ -29,7 +29,9 @@ func (p *Pool) thinTable(thin uint32, size int64) devicemapper.Table {
 // healthy reads the pool's status after a message: success of a message says nothing if the commit behind it failed.
 func (p *Pool) healthy(ctx context.Context) (devicemapper.ThinPoolStatus, error) {
 	// What was done must be judged even if the caller has gone meanwhile.
-	status, err := p.dm.ThinPoolStatus(context.WithoutCancel(ctx), p.device)
+	status, err := p.health.read(func() (devicemapper.ThinPoolStatus, error) {
+		return p.dm.ThinPoolStatus(context.WithoutCancel(ctx), p.device)
+	})
 	if err == nil && !status.Healthy() {
 		err = fmt.Errorf("%w: %s", ErrPoolFailed, failureOf(status))
 	}

@@ -18,6 +18,7 @@ import (
 // TestExpand: on either file system a claim grows while its pod writes, and again while it has no pod; the pod sees the size and
 // finds its bytes.
 func TestExpand(t *testing.T) {
+	t.Parallel()
 	const size, online, offline = 512 * mebibyte, 768 * mebibyte, 1024 * mebibyte
 	f := newFixture(t, 12*time.Minute)
 	type grower struct {
@@ -71,6 +72,7 @@ func TestExpand(t *testing.T) {
 // TestExpandRefused: a claim that would grow beyond the headroom is told how much there is, its pod writes on, and a size that
 // fits goes through; a smaller size is refused where it is asked for.
 func TestExpandRefused(t *testing.T) {
+	t.Parallel()
 	const size, fits, far = 64 * mebibyte, 128 * mebibyte, 1 << 44
 	f := newFixture(t, 8*time.Minute)
 	claim := f.claim("refused", classExt4, size)

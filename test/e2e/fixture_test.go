@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,19 +28,27 @@ const (
 
 const mebibyte = 1 << 20
 
+// running is held by each fixture for reading as long as its test runs. Tests that neither look at a whole node nor disturb one run
+// side by side (t.Parallel), after all others: most of their time is waiting for kubelet and the scheduler.
+var running sync.RWMutex
+
 // fixture is a namespace of its own for a test. At the test's end all that is in it is deleted, and the nodes must hold no
-// device and no mount that they did not hold before.
+// device and no mount that they did not hold before; of tests that run side by side, at the end of one that is alone then.
 type fixture struct {
 	*testing.T
 	*cluster.Cluster
 	ctx       context.Context
 	namespace string
+	ended     func()
 }
 
 func newFixture(t *testing.T, limit time.Duration) *fixture {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	t.Cleanup(cancel)
+	running.RLock()
+	ended := sync.OnceFunc(running.RUnlock)
+	t.Cleanup(ended)
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
 		GenerateName: "e2e-" + strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-")) + "-",
 		Labels:       map[string]string{namespaceLabel: "true"},
@@ -47,7 +56,8 @@ func newFixture(t *testing.T, limit time.Duration) *fixture {
 	if err := suite.Create(ctx, namespace); err != nil {
 		t.Fatal(err)
 	}
-	f := &fixture{T: t, Cluster: suite.Cluster, ctx: ctx, namespace: namespace.Name}
+	f := &fixture{T: t, Cluster: suite.Cluster, ctx: ctx, namespace: namespace.Name, ended: ended}
+	t.Cleanup(f.awaitBaseline)
 	t.Cleanup(f.cleanup)
 	return f
 }
@@ -61,17 +71,26 @@ func (f *fixture) cleanup() {
 	if err := powerOn(ctx); err != nil {
 		f.Errorf("clean up: %v", err)
 	}
-	failedBefore := f.Failed()
 	if err := suite.EmptyNamespace(ctx, f.namespace); err != nil {
 		f.Errorf("clean up: %v", err)
+		f.Log(suite.Diagnose(ctx, f.namespace, deployment.Namespace))
 	}
+}
+
+// awaitBaseline looks at the nodes, unless another test runs.
+func (f *fixture) awaitBaseline() {
+	f.ended()
+	if !running.TryLock() {
+		return
+	}
+	defer running.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), cleanupPatience)
+	defer cancel()
 	for _, node := range suite.nodes {
 		if err := awaitBaseline(ctx, node); err != nil {
 			f.Errorf("clean up: %v", err)
+			f.Log(suite.Diagnose(ctx, f.namespace, deployment.Namespace))
 		}
-	}
-	if f.Failed() && !failedBefore {
-		f.Log(suite.Diagnose(ctx, f.namespace, deployment.Namespace))
 	}
 }
 

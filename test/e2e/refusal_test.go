@@ -20,6 +20,7 @@ import (
 // TestRefusedClasses: a claim of a StorageClass that asks for what there is not stays pending, with an event that names the
 // parameter, its value and what is allowed.
 func TestRefusedClasses(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, 10*time.Minute)
 	for _, refused := range []struct {
 		name       string
@@ -51,6 +52,7 @@ func TestRefusedClasses(t *testing.T) {
 // TestRefusedClassWithPod: a pod whose claim names a class without a pool hears from the scheduler that no node has storage; why is
 // said at the claim and at the class.
 func TestRefusedClassWithPod(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, 5*time.Minute)
 	const class = "e2e-refused-waiting"
 	f.must(f.EnsureClass(f.ctx, cluster.Class{Name: class, Parameters: map[string]string{v1alpha1.ParameterPool: "missing"}}))
@@ -73,6 +75,7 @@ func TestRefusedClassWithPod(t *testing.T) {
 // TestRefusedSizes: 0 is refused when the claim is made; a size beyond the pool gets an event with the size and what the pool has
 // left, for a claim that was sent to a node and for a pod that is to be scheduled.
 func TestRefusedSizes(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, 10*time.Minute)
 	_, err := f.CreateClaim(f.ctx, cluster.Claim{Namespace: f.namespace, Name: "zero", Class: classExt4, Size: 0})
 	if err == nil || !strings.Contains(err.Error(), "spec.resources") || !strings.Contains(err.Error(), "greater than zero") {
@@ -119,6 +122,7 @@ func (f *fixture) expectNothingMade(claim *corev1.PersistentVolumeClaim) {
 
 // TestRefusedPools: what the API server can see is refused by kubectl apply, with the field and what is allowed.
 func TestRefusedPools(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, 2*time.Minute)
 	manifest := func(name, spec string) string {
 		return fmt.Sprintf("apiVersion: csi-dm.io/v1alpha1\nkind: ThinPool\nmetadata: {name: %s}\nspec: %s\n", name, spec)
@@ -161,6 +165,7 @@ func TestRefusedPools(t *testing.T) {
 // TestRefusedDevice: a device that carries anything is left as it is; the pool's condition and events say which device, what is
 // on it, and which field allows its removal.
 func TestRefusedDevice(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, 8*time.Minute)
 	node, err := f.Lab.Node(f.ctx, suite.nodes[0])
 	f.must(err)

@@ -33,6 +33,7 @@ done`
 // beside its source on one node, where both file systems have one UUID, to a larger size, and after its source is gone. When it
 // was taken and how large it is, all objects say alike.
 func TestSnapshotAndRestore(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, 20*time.Minute)
 	node := suite.nodes[0]
 	for class, size := range map[string]int64{classExt4: 128 * mebibyte, classXFS: 320 * mebibyte} {
@@ -123,6 +124,7 @@ func (f *fixture) awaitNoVolume(claim string) {
 // TestUnknownSnapshotParameters: a VolumeSnapshotClass has no parameters. A snapshot of one that has some fails with their name, and
 // its VolumeSnapshot can be deleted.
 func TestUnknownSnapshotParameters(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, 5*time.Minute)
 	claim, _ := f.volumeOn(suite.nodes[0], "source", classExt4, 64*mebibyte)
 	const class = "e2e-refused-snapshots"

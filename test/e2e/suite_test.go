@@ -93,6 +93,13 @@ func prepare(ctx context.Context, l *lab.Lab) error {
 	if err := powerOn(ctx); err != nil {
 		return err
 	}
+	nodes, err := l.Nodes(ctx)
+	if err != nil {
+		return err
+	}
+	for _, node := range nodes {
+		suite.nodes = append(suite.nodes, node.Name)
+	}
 	if err := suite.deployment.Ensure(ctx); err != nil {
 		return err
 	}
@@ -117,17 +124,15 @@ func powerOn(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	suite.nodes = nil
+	if len(nodes) < 2 {
+		return fmt.Errorf("the lab has %d nodes: the tests need 2", len(nodes))
+	}
 	for _, node := range nodes {
-		suite.nodes = append(suite.nodes, node.Name)
 		if !node.Running {
 			if err := node.Boot(ctx); err != nil {
 				return err
 			}
 		}
-	}
-	if len(suite.nodes) < 2 {
-		return fmt.Errorf("the lab has %d nodes: the tests need 2", len(suite.nodes))
 	}
 	return nil
 }

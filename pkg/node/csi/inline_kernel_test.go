@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"golang.org/x/sys/unix"
@@ -162,7 +163,7 @@ func TestInlineVolume(t *testing.T) {
 				t.Errorf("statistics: %v, %v", stats, err)
 			}
 			// The pod is there: nothing is reclaimed.
-			v.reclaim(v.context())
+			v.reclaim(v.context(), time.Now())
 			if found, _, _ := mountOptions(t, v.target()); found != 1 {
 				t.Error("the volume of a pod that is there was reclaimed")
 			}
@@ -227,12 +228,12 @@ func TestInlineVolumeAfterEachStep(t *testing.T) {
 				// A mount goes from a directory that is removed only if somebody unmounts it: kubelet does.
 				must(t, v.unmount(v.target()))
 				v.forget()
-				v.reclaim(v.context())
+				v.reclaim(v.context(), time.Now())
 			case "node without power":
 				must(t, v.unmount(v.target()))
 				v.reboot()
 				v.forget()
-				v.reclaim(v.context())
+				v.reclaim(v.context(), time.Now())
 			}
 			if v.nothingLeft(); t.Failed() {
 				t.Fatalf("ended when %s, then %s", steps[last].name, after)
@@ -249,7 +250,7 @@ func TestInlineVolumeSurvivesReboot(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(v.target(), "file"), []byte("content"), 0o600))
 	must(t, v.unmount(v.target()))
 	v.reboot()
-	v.reclaim(v.context())
+	v.reclaim(v.context(), time.Now())
 	must(t, v.publish())
 	if content, err := os.ReadFile(filepath.Join(v.target(), "file")); string(content) != "content" {
 		t.Errorf("the file holds %q, %v", content, err)
@@ -263,7 +264,7 @@ func TestInlineVolumeIsNotReclaimed(t *testing.T) {
 	v := newFixture(t).inline(filesystem.Ext4, nil)
 	held := func(why string) {
 		t.Helper()
-		v.reclaim(v.context())
+		v.reclaim(v.context(), time.Now())
 		if _, err := v.pool().Volume(inlineID); err != nil {
 			t.Fatalf("%s: %v", why, err)
 		}
@@ -295,7 +296,7 @@ func TestInlineVolumeIsNotReclaimed(t *testing.T) {
 	must(t, os.Remove(pods))
 	must(t, os.Rename(pods+"-away", pods))
 
-	v.reclaim(v.context())
+	v.reclaim(v.context(), time.Now())
 	v.nothingLeft()
 }
 
@@ -312,7 +313,7 @@ func TestInlineVolumeAndClaim(t *testing.T) {
 	_, err := v.NodeUnpublishVolume(v.context(), &csi.NodeUnpublishVolumeRequest{VolumeId: claimed.id, TargetPath: v.target()})
 	must(t, err)
 	v.forget()
-	v.reclaim(v.context())
+	v.reclaim(v.context(), time.Now())
 	if found, _, _ := mountOptions(t, claimed.staging); found != 1 {
 		t.Error("a claim's volume was unmounted")
 	}
@@ -386,4 +387,38 @@ func TestInlineVolumeRefusedLate(t *testing.T) {
 		must(t, os.Remove(v.target()))
 		v.nothingLeft()
 	})
+}
+
+// TestInlineVolumeForgotten: a volume whose mount kubelet has no directory for goes after some minutes in which kubelet does not publish
+// it, although its pod has one.
+func TestInlineVolumeForgotten(t *testing.T) {
+	v := newFixture(t).inline(filesystem.Ext4, nil)
+	lose := func() {
+		t.Helper()
+		must(t, v.unmount(v.target()))
+		must(t, os.Remove(v.target()))
+	}
+	must(t, v.publish())
+	lose()
+	began := time.Now()
+	look := func(after time.Duration, there bool) {
+		t.Helper()
+		v.reclaim(v.context(), began.Add(after))
+		if _, err := v.pool().Volume(inlineID); there != (err == nil) {
+			t.Fatalf("%s after the mount was first missed: %v", after, err)
+		}
+	}
+	look(0, true)
+	look(forgottenAfter-time.Second, true)
+	// Kubelet asks for it, in vain, and again.
+	must(t, v.publish())
+	lose()
+	look(forgottenAfter, true)
+	look(2*forgottenAfter-time.Second, true)
+	// It was mounted when it was looked at.
+	must(t, v.publish())
+	look(2*forgottenAfter, true)
+	lose()
+	look(3*forgottenAfter, true)
+	look(4*forgottenAfter, false)
 }

@@ -28,6 +28,7 @@ func (n *Node) publishInline(ctx context.Context, request *csi.NodePublishVolume
 		return err
 	}
 	defer end()
+	n.missing.found(wanted.spec.Name)
 
 	// Before the volume, so that none is made for a pod that kubelet has no directory for, see reclaim.
 	target, err := n.config.Kubelet.MakeDirectory(wanted.target, targetMode)

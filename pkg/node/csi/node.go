@@ -47,6 +47,7 @@ type Node struct {
 	config   Config
 	lifetime context.Context
 	inFlight inFlight
+	missing  missingMounts
 }
 
 // New makes the service. What outlasts a call ends with ctx.

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -20,12 +21,19 @@ func (c *Cluster) ExpandClaim(ctx context.Context, claim *corev1.PersistentVolum
 	return c.Patch(ctx, claim, client.MergeFrom(before))
 }
 
+// resizeConditions are those of a claim that a growth sets, and clears when it is through.
+var resizeConditions = []corev1.PersistentVolumeClaimConditionType{
+	corev1.PersistentVolumeClaimResizing, corev1.PersistentVolumeClaimFileSystemResizePending,
+	corev1.PersistentVolumeClaimControllerResizeError, corev1.PersistentVolumeClaimNodeResizeError,
+}
+
 // AwaitExpanded waits until a claim has a size and nothing of its growth is left to do.
 func (c *Cluster) AwaitExpanded(ctx context.Context, limit time.Duration, claim *corev1.PersistentVolumeClaim, size int64) error {
 	return c.AwaitObject(ctx, limit, claim, fmt.Sprintf("grown to %d bytes", size), func() string {
 		status := claim.Status
-		if has := status.Capacity[corev1.ResourceStorage]; has.Value() != size || len(status.AllocatedResourceStatuses) > 0 || len(status.Conditions) > 0 {
-			return fmt.Sprintf("it has %d, is %v, and says %+v", has.Value(), status.AllocatedResourceStatuses, status.Conditions)
+		left := slices.DeleteFunc(slices.Clone(status.Conditions), func(c corev1.PersistentVolumeClaimCondition) bool { return !slices.Contains(resizeConditions, c.Type) })
+		if has := status.Capacity[corev1.ResourceStorage]; has.Value() != size || len(status.AllocatedResourceStatuses) > 0 || len(left) > 0 {
+			return fmt.Sprintf("it has %d, is %v, and says %+v", has.Value(), status.AllocatedResourceStatuses, left)
 		}
 		return ""
 	})
