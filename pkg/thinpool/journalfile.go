@@ -92,12 +92,16 @@ func readFolded(tx *bbolt.Tx) (uint64, error) {
 	if pool == nil {
 		return 0, fmt.Errorf("%w: no bucket %q", errRecordDamaged, bucketPool)
 	}
-	switch raw := pool.Get([]byte(keyFolded)); len(raw) {
-	case 0:
+	raw := pool.Get([]byte(keyFolded))
+	if raw == nil {
 		return 0, nil
-	case 8:
-		return binary.BigEndian.Uint64(raw), nil
-	default:
+	}
+	return parseFolded(raw)
+}
+
+func parseFolded(raw []byte) (uint64, error) {
+	if len(raw) != 8 {
 		return 0, fmt.Errorf("%w: folded record of %d bytes", errRecordDamaged, len(raw))
 	}
+	return binary.BigEndian.Uint64(raw), nil
 }

@@ -1,7 +1,6 @@
 package thinpool
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -10,7 +9,6 @@ import (
 
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
-	"golang.org/x/sys/unix"
 )
 
 // registryPageSize is fixed, whatever the page size of the machine: the disk may be moved to another.
@@ -30,17 +28,6 @@ type registry struct {
 	pages int64 // that the file has
 
 	committer committer
-}
-
-// registryContents is all that a registry held when it was opened.
-type registryContents struct {
-	pool       poolRecord
-	nextThinID uint32
-	volumes    map[string]*volume // ready, and nobody else's
-	bases      []baseRecord
-	intents    map[uint64]intentRecord
-	inUse      int64  // pages of the file
-	folded     uint64 // the sequence of the last record of the journal, which is in the contents
 }
 
 // makeRegistry makes an empty registry on a device: file system, file, buckets, pool record. All is flushed.
@@ -185,92 +172,14 @@ func loadRegistry(mount *registryMount, size int64) (db *bbolt.DB, contents *reg
 		}
 		return nil, nil, fmt.Errorf("registry: %w", err)
 	}
-	if err = warmRegistry(mount, db); err == nil {
-		err = replayJournal(mount, db)
-	}
-	reached(failRecoverFolded)
-	if err == nil {
-		err = db.View(func(tx *bbolt.Tx) error {
-			contents, err = readContents(tx)
-			return err
-		})
+	if err = replayJournal(mount, db); err == nil {
+		reached(failRecoverFolded)
+		contents, err = readContents(db, mount.file, size)
 	}
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("registry: %w", err), db.Close())
 	}
 	return db, contents, nil
-}
-
-// warmRegistry maps the pages that are in use, all with one call. bbolt tells the kernel to expect no order in what it reads
-// of the mapped file, so without this a walk over all records is a request to the disk, and a fault, for each page.
-func warmRegistry(mount *registryMount, db *bbolt.DB) error {
-	var inUse int64
-	if err := db.View(func(tx *bbolt.Tx) error { inUse = tx.Size(); return nil }); err != nil {
-		return err
-	}
-	if err := unix.Fadvise(int(mount.file.Fd()), 0, inUse, unix.FADV_WILLNEED); err != nil {
-		return fmt.Errorf("read ahead: %w", err)
-	}
-	if _, _, failure := unix.Syscall(unix.SYS_MADVISE, db.Info().Data, uintptr(inUse), unix.MADV_POPULATE_READ); failure != 0 && failure != unix.EINVAL {
-		return fmt.Errorf("map: %w", failure) // EINVAL: the kernel is older than 5.14
-	}
-	return nil
-}
-
-func readContents(tx *bbolt.Tx) (*registryContents, error) {
-	for _, name := range buckets {
-		if tx.Bucket([]byte(name)) == nil {
-			return nil, fmt.Errorf("%w: no bucket %q", errRecordDamaged, name)
-		}
-	}
-	c := &registryContents{volumes: map[string]*volume{}, intents: map[uint64]intentRecord{}, inUse: tx.Size() / registryPageSize}
-	pool := tx.Bucket([]byte(bucketPool))
-	var err error
-	if c.pool, err = decodePoolRecord(pool.Get([]byte(keyPoolRecord))); err != nil {
-		return nil, err
-	}
-	if raw := pool.Get([]byte(keyNextThinID)); len(raw) == 4 {
-		c.nextThinID = binary.BigEndian.Uint32(raw)
-	} else if raw != nil {
-		return nil, fmt.Errorf("%w: next thin id of %d bytes", errRecordDamaged, len(raw))
-	}
-	if c.folded, err = readFolded(tx); err != nil {
-		return nil, err
-	}
-	volumes := newRecordDecoder[volumeRecord]()
-	used := func(id uint32) { c.nextThinID = max(c.nextThinID, id+1) }
-	err = errors.Join(
-		tx.Bucket([]byte(bucketVolumes)).ForEach(func(key, raw []byte) error {
-			r, err := decodeVolume(volumes, raw)
-			if err != nil || !isVolumeName(key) {
-				return errors.Join(fmt.Errorf("volume %q: %w", key, errRecordDamaged), err)
-			}
-			c.volumes[string(key)] = &volume{record: r, state: volumeReady}
-			used(r.ThinID)
-			return nil
-		}),
-		tx.Bucket([]byte(bucketBases)).ForEach(func(key, raw []byte) error {
-			r, err := decodeRecord[baseRecord](raw)
-			if err != nil {
-				return fmt.Errorf("base %x: %w", key, err)
-			}
-			c.bases = append(c.bases, r)
-			used(r.ThinID)
-			return nil
-		}),
-		tx.Bucket([]byte(bucketIntents)).ForEach(func(key, raw []byte) error {
-			r, err := decodeRecord[intentRecord](raw)
-			if err != nil || len(key) != 8 {
-				return errors.Join(fmt.Errorf("intent %x: %w", key, errRecordDamaged), err)
-			}
-			c.intents[binary.BigEndian.Uint64(key)] = r
-			for _, id := range r.thinIDs() {
-				used(id)
-			}
-			return nil
-		}),
-	)
-	return c, err
 }
 
 // close commits what is waiting, stops the committer and unmounts.

@@ -8,6 +8,7 @@ import (
 	"hash/fnv"
 	"io"
 	"math"
+	"slices"
 )
 
 // What follows reads a bbolt file page by page, without bbolt: bbolt's own check (Tx.Check) reads the mapped file in a
@@ -261,11 +262,17 @@ type pageElement struct {
 
 // pageElements takes a page apart. Keys ascend.
 func pageElements(page []byte, flags uint16, number uint64) ([]pageElement, error) {
+	return appendPageElements(nil, page, flags, number)
+}
+
+// appendPageElements does so into the memory of an empty slice.
+func appendPageElements(elements []pageElement, page []byte, flags uint16, number uint64) ([]pageElement, error) {
 	count := int(binary.NativeEndian.Uint16(page[10:]))
 	if count > (len(page)-pageHeaderSize)/elementSize {
 		return nil, structureError("page %d has %d entries", number, count)
 	}
-	elements := make([]pageElement, count)
+	elements = slices.Grow(elements, count)[:count]
+	clear(elements)
 	for i := range elements {
 		at := pageHeaderSize + i*elementSize
 		raw := page[at : at+elementSize]

@@ -199,7 +199,9 @@ func (p *Pool) createSnapshot(ctx context.Context, thin, origin devicemapper.Thi
 	if err := p.countSnapshot(); err != nil {
 		return err
 	}
+	p.messages.Lock()
 	err := p.dm.CreateSnapshot(ctx, p.device, thin, origin)
+	p.messages.Unlock()
 	if errors.Is(err, devicemapper.ErrThinNotExist) {
 		return fmt.Errorf("%w: %w", ErrPoolDamaged, err)
 	}

@@ -63,9 +63,18 @@ type writer struct {
 	sums       map[string]string
 }
 
+// begin creates the pod and does not wait for it.
+func (w *writer) begin() {
+	w.Helper()
+	var err error
+	w.pod, err = w.CreatePod(w.ctx, cluster.Pod{Namespace: w.namespace, Name: w.name, Claim: w.name, Node: w.node})
+	w.must(err)
+}
+
 func (w *writer) start() {
 	w.Helper()
-	w.pod = w.run(cluster.Pod{Name: w.name, Claim: w.name, Node: w.node})
+	w.begin()
+	w.must(w.AwaitRunning(w.ctx, podPatience, w.pod))
 }
 
 // write makes a file of random bytes and returns once it, and its name, are fsynced.

@@ -19,54 +19,51 @@ import (
 // finds its bytes.
 func TestExpand(t *testing.T) {
 	t.Parallel()
-	const size, online, offline = 512 * mebibyte, 768 * mebibyte, 1024 * mebibyte
-	f := newFixture(t, 12*time.Minute)
-	type grower struct {
-		*writer
-		claim  *corev1.PersistentVolumeClaim
-		fsType string
-	}
-	var growers []*grower
 	for fsType, class := range map[string]string{"ext4": classExt4, "xfs": classXFS} {
-		g := &grower{&writer{fixture: f, node: suite.nodes[1], name: fsType}, f.claim(fsType, class, size), fsType}
-		g.start()
-		checkFileSystem(g.writer, g.claim, fsType, size)
-		g.write("before")
-		growers = append(growers, g)
+		t.Run(fsType, func(t *testing.T) {
+			t.Parallel()
+			expandTwice(newFixture(t, 10*time.Minute), fsType, class)
+		})
 	}
-	for _, g := range growers {
-		// A writer that never pauses, and counts what it has written.
-		f.shell(g.pod, "cd "+cluster.MountPath+"; (while :; do echo line >>log; sync log; done) >/dev/null 2>&1 & echo $! >pid")
-		begin := time.Now()
-		f.must(f.ExpandClaim(f.ctx, g.claim, online))
-		f.must(f.AwaitExpanded(f.ctx, 3*time.Minute, g.claim, online))
-		f.Logf("%s: grown %s after it was asked for, in use", g.fsType, time.Since(begin).Round(100*time.Millisecond))
-		lines := func() int {
-			n, err := strconv.Atoi(f.shell(g.pod, "grep -c line "+cluster.MountPath+"/log"))
-			f.must(err)
-			return n
+}
+
+func expandTwice(f *fixture, fsType, class string) {
+	const size, online, offline = 512 * mebibyte, 768 * mebibyte, 1024 * mebibyte
+	claim := f.claim(fsType, class, size)
+	w := &writer{fixture: f, node: suite.nodes[1], name: fsType}
+	w.start()
+	checkFileSystem(w, claim, fsType, size)
+	w.write("before")
+	// A writer that never pauses, and counts what it has written.
+	f.shell(w.pod, "cd "+cluster.MountPath+"; (while :; do echo line >>log; sync log; done) >/dev/null 2>&1 & echo $! >pid")
+	begin := time.Now()
+	f.must(f.ExpandClaim(f.ctx, claim, online))
+	f.must(f.AwaitExpanded(f.ctx, 3*time.Minute, claim, online, w.pod))
+	f.Logf("grown %s after it was asked for, in use", time.Since(begin).Round(100*time.Millisecond))
+	lines := func() int {
+		n, err := strconv.Atoi(f.shell(w.pod, "grep -c line "+cluster.MountPath+"/log"))
+		f.must(err)
+		return n
+	}
+	written := lines()
+	f.must(cluster.Await(f.ctx, time.Minute, "the pod to go on writing", func(context.Context) (string, error) {
+		if now := lines(); now <= written {
+			return fmt.Sprintf("%d lines", now), nil
 		}
-		written := lines()
-		f.must(cluster.Await(f.ctx, time.Minute, "the pod to go on writing", func(context.Context) (string, error) {
-			if now := lines(); now <= written {
-				return fmt.Sprintf("%d lines", now), nil
-			}
-			return "", nil
-		}))
-		f.shell(g.pod, "kill $(cat "+cluster.MountPath+"/pid)")
-		checkFileSystem(g.writer, g.claim, g.fsType, online)
-		g.check("after it grew in use")
-		g.write("between")
-		f.must(f.DeletePod(f.ctx, deletionPatience, g.pod))
-	}
-	for _, g := range growers {
-		f.must(f.ExpandClaim(f.ctx, g.claim, offline))
-		f.must(f.AwaitResizeStatus(f.ctx, 2*time.Minute, g.claim, corev1.PersistentVolumeClaimNodeResizePending))
-		g.start()
-		f.must(f.AwaitExpanded(f.ctx, 2*time.Minute, g.claim, offline))
-		checkFileSystem(g.writer, g.claim, g.fsType, offline)
-		g.check("after it grew without a pod")
-	}
+		return "", nil
+	}))
+	f.shell(w.pod, "kill $(cat "+cluster.MountPath+"/pid)")
+	checkFileSystem(w, claim, fsType, online)
+	w.check("after it grew in use")
+	w.write("between")
+	f.must(f.DeletePod(f.ctx, deletionPatience, w.pod))
+
+	f.must(f.ExpandClaim(f.ctx, claim, offline))
+	f.must(f.AwaitResizeStatus(f.ctx, 2*time.Minute, claim, corev1.PersistentVolumeClaimNodeResizePending))
+	w.start()
+	f.must(f.AwaitExpanded(f.ctx, 2*time.Minute, claim, offline, w.pod))
+	checkFileSystem(w, claim, fsType, offline)
+	w.check("after it grew without a pod")
 }
 
 // TestExpandRefused: a claim that would grow beyond the headroom is told how much there is, its pod writes on, and a size that
@@ -93,7 +90,7 @@ func TestExpandRefused(t *testing.T) {
 	w.check("after a growth that was refused")
 
 	f.must(f.ExpandClaim(f.ctx, claim, fits))
-	f.must(f.AwaitExpanded(f.ctx, 3*time.Minute, claim, fits))
+	f.must(f.AwaitExpanded(f.ctx, 3*time.Minute, claim, fits, w.pod))
 	if total := diskTotal(w); total < fits-fileSystemOverhead("ext4", fits) {
 		f.Errorf("df shows a total of %d bytes for a claim of %d", total, fits)
 	}
@@ -115,9 +112,12 @@ func TestExpandThroughKills(t *testing.T) {
 		class := []string{classExt4, classXFS}[i%2]
 		w := &writer{fixture: f, node: suite.nodes[i/2%2], name: fmt.Sprintf("killed-%d", i)}
 		claims = append(claims, f.claim(w.name, class, size))
-		w.start()
-		w.write("before")
+		w.begin()
 		writers = append(writers, w)
+	}
+	for _, w := range writers {
+		f.must(f.AwaitRunning(f.ctx, podPatience, w.pod))
+		w.write("before")
 	}
 	for _, claim := range claims {
 		f.must(f.ExpandClaim(f.ctx, claim, grown))
@@ -133,7 +133,7 @@ func TestExpandThroughKills(t *testing.T) {
 	}))
 	f.kill("while volumes grew")
 	for i, claim := range claims {
-		f.must(f.AwaitExpanded(f.ctx, 6*time.Minute, claim, grown))
+		f.must(f.AwaitExpanded(f.ctx, 6*time.Minute, claim, grown, writers[i].pod))
 		checkFileSystem(writers[i], claim, fsTypes[i%2], grown)
 		writers[i].check("after the kill")
 		writers[i].write("after")

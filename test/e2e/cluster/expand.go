@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -27,9 +28,21 @@ var resizeConditions = []corev1.PersistentVolumeClaimConditionType{
 	corev1.PersistentVolumeClaimControllerResizeError, corev1.PersistentVolumeClaimNodeResizeError,
 }
 
-// AwaitExpanded waits until a claim has a size and nothing of its growth is left to do.
-func (c *Cluster) AwaitExpanded(ctx context.Context, limit time.Duration, claim *corev1.PersistentVolumeClaim, size int64) error {
+// touchedAnnotation is what touch changes of a pod.
+const touchedAnnotation = "e2e.csi-dm.io/touched"
+
+// AwaitExpanded waits until a claim has a size and nothing of its growth is left to do. Kubelet looks at the size of a claim when it
+// synchronises a pod, once a minute or when the pod changes: so the claim's pod is changed meanwhile.
+func (c *Cluster) AwaitExpanded(ctx context.Context, limit time.Duration, claim *corev1.PersistentVolumeClaim, size int64, pod *corev1.Pod) error {
+	touched := time.Now()
 	return c.AwaitObject(ctx, limit, claim, fmt.Sprintf("grown to %d bytes", size), func() string {
+		if now := time.Now(); now.Sub(touched) > 5*time.Second {
+			touched = now
+			patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, touchedAnnotation, now.Format(time.RFC3339))
+			if err := c.Patch(ctx, pod.DeepCopy(), client.RawPatch(types.MergePatchType, patch)); err != nil {
+				return err.Error()
+			}
+		}
 		status := claim.Status
 		left := slices.DeleteFunc(slices.Clone(status.Conditions), func(c corev1.PersistentVolumeClaimCondition) bool { return !slices.Contains(resizeConditions, c.Type) })
 		if has := status.Capacity[corev1.ResourceStorage]; has.Value() != size || len(status.AllocatedResourceStatuses) > 0 || len(left) > 0 {
