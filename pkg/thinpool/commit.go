@@ -16,6 +16,9 @@ import (
 // riderPatience is how long a result may wait for a commit to ride on. Until then its intent stands, which is as good.
 const riderPatience = time.Second
 
+// messagePatience is how long a commit that somebody waits for may wait for messages that the kernel has to take first.
+const messagePatience = 5 * time.Millisecond
+
 // spareRegistryPages stay free for deletions, which need pages too before they give some back: below it no volume is made.
 const spareRegistryPages = 256
 
@@ -28,11 +31,13 @@ type write struct {
 
 // committer writes to the registry: one goroutine, one transaction at a time. What is submitted while a transaction is
 // being flushed goes into the next one together, so that a hundred concurrent requests cost two transactions and not a
-// hundred. Submissions are committed in their order.
+// hundred. Nor does it begin while several messages wait for the kernel: what is to be committed allows the messages behind
+// them, and more of that comes meanwhile. Submissions are committed in their order.
 type committer struct {
-	wake chan struct{} // holds one token while something waits
-	ends chan struct{} // closed to stop
-	done chan struct{} // closed when the goroutine has ended
+	wake     chan struct{} // holds one token while something waits
+	ends     chan struct{} // closed to stop
+	done     chan struct{} // closed when the goroutine has ended
+	messages *messageTurn
 
 	mutex      sync.Mutex
 	queue      []submission
@@ -147,6 +152,7 @@ func (c *committer) run(r *registry) {
 			c.fold(r)
 		case <-c.wake:
 			if c.urgent() {
+				c.messages.awaitDrained(messagePatience)
 				c.flush(r)
 			}
 			if c.journal != nil && (c.journal.used >= foldSlots || len(c.unfolded) >= foldWrites/2) {

@@ -55,6 +55,6 @@ func (p *Pool) newThin(ctx context.Context, number uint64, intent func(thin uint
 func (p *Pool) createEmpty(ctx context.Context, thin devicemapper.ThinID) (outcome, error) {
 	p.reload.RLock()
 	defer p.reload.RUnlock()
-	err := p.dm.CreateThin(ctx, p.device, thin)
+	err := p.messages.send(ctx, func() error { return p.dm.CreateThin(ctx, p.device, thin) })
 	return outcome{made: err == nil}, err
 }

@@ -35,7 +35,7 @@ func open(ctx context.Context, dm *devicemapper.Client, config Config) (_ *Pool,
 	if err := config.validate(); err != nil {
 		return nil, err
 	}
-	p := &Pool{dm: dm, config: config, growth: growth{turn: make(chan struct{}, 1)}, loopback: config.Source.Loopback != nil, deletionAdded: make(chan struct{}, 1), pace: newPacer()}
+	p := &Pool{dm: dm, config: config, growth: growth{turn: make(chan struct{}, 1)}, loopback: config.Source.Loopback != nil, deletionAdded: make(chan struct{}, 1), pace: newPacer(), messages: newMessageTurn()}
 	if p.versions.thinPool, err = dm.RequireThinPool(ctx); err != nil {
 		return nil, err
 	}
@@ -104,7 +104,7 @@ func (p *Pool) start(ctx context.Context, devices sourceDevices) (err error) {
 // startOn opens the registry that lies on a block device and recovers.
 func (p *Pool) startOn(ctx context.Context, registryDevice string, devices sourceDevices) error {
 	reached(failRecoverActive)
-	registry, contents, err := openRegistry(registryDevice)
+	registry, contents, err := openRegistry(registryDevice, p.messages)
 	if err != nil {
 		return registryFailure(err)
 	}

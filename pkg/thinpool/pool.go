@@ -30,9 +30,7 @@ type Pool struct {
 	lock         *poolLock // nil: a pool that was handed over has none
 	versions     versions
 	health       sharedStatus
-	// messages lets one message for a new snapshot at a time to the kernel, which takes one after the other: threads that wait
-	// for their turn there cost more than goroutines that wait for it here.
-	messages sync.Mutex
+	messages     *messageTurn
 
 	// life ends when the pool is closed; background work runs under it and is counted by work, as are calls.
 	life context.Context

@@ -114,8 +114,8 @@ func registryOptions(mount *registryMount, size int64) *bbolt.Options {
 	}
 }
 
-// openRegistry mounts the registry on a device, reads all of it and starts its committer.
-func openRegistry(device string) (_ *registry, _ *registryContents, err error) {
+// openRegistry mounts the registry on a device, reads all of it and starts its committer. Commits are about what messages will do.
+func openRegistry(device string, messages *messageTurn) (_ *registry, _ *registryContents, err error) {
 	mount, err := mountRegistry(device)
 	if err != nil {
 		return nil, nil, err
@@ -140,6 +140,7 @@ func openRegistry(device string) (_ *registry, _ *registryContents, err error) {
 		}
 		r.committer.journal = &journal{storage: file, sequence: contents.folded}
 	}
+	r.committer.messages = messages
 	r.committer.start(r, contents.nextThinID)
 	return r, contents, nil
 }

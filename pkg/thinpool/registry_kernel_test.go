@@ -26,7 +26,7 @@ func newRegistry(t testing.TB, device string) *registry {
 	if err := makeRegistry(device, record); err != nil {
 		t.Fatal(err)
 	}
-	r, contents, err := openRegistry(device)
+	r, contents, err := openRegistry(device, newMessageTurn())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func TestRegistryFull(t *testing.T) {
 	if err := r.close(); err != nil {
 		t.Fatal(err)
 	}
-	r, contents, err := openRegistry(device)
+	r, contents, err := openRegistry(device, newMessageTurn())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func TestRegistryCommits(t *testing.T) {
 	if err := r.committer.commit(ctx, 0); !errors.Is(err, ErrPoolClosed) {
 		t.Errorf("commit after close: %v", err)
 	}
-	r, contents, err := openRegistry(device)
+	r, contents, err := openRegistry(device, newMessageTurn())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,7 +228,7 @@ func TestRegistryOnFailingDisk(t *testing.T) {
 		t.Errorf("close after a failure: %v", err)
 	}
 	swap(linear)
-	r, contents, err := openRegistry(device.Path())
+	r, contents, err := openRegistry(device.Path(), newMessageTurn())
 	if err != nil {
 		t.Fatal(err)
 	}

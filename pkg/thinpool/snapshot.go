@@ -191,7 +191,7 @@ func (p *Pool) writable(ctx context.Context) (event uint32, err error) {
 func (p *Pool) snapshotInactive(ctx context.Context, thin, origin devicemapper.ThinID) (outcome, error) {
 	p.reload.RLock()
 	defer p.reload.RUnlock()
-	err := p.createSnapshot(ctx, thin, origin)
+	err := p.messages.send(ctx, func() error { return p.createSnapshot(ctx, thin, origin) })
 	return outcome{made: err == nil}, err
 }
 
@@ -199,9 +199,7 @@ func (p *Pool) createSnapshot(ctx context.Context, thin, origin devicemapper.Thi
 	if err := p.countSnapshot(); err != nil {
 		return err
 	}
-	p.messages.Lock()
 	err := p.dm.CreateSnapshot(ctx, p.device, thin, origin)
-	p.messages.Unlock()
 	if errors.Is(err, devicemapper.ErrThinNotExist) {
 		return fmt.Errorf("%w: %w", ErrPoolDamaged, err)
 	}
