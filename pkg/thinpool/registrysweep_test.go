@@ -142,7 +142,7 @@ func FuzzSweepRecords(f *testing.F) {
 	f.Add(uint32(0), []byte{})
 	f.Add(uint32(3*registryPageSize+8), []byte{1, 0, 255, 255})
 	f.Add(uint32(4*registryPageSize+16), bytes.Repeat([]byte{255}, 64))
-	f.Fuzz(func(t *testing.T, at uint32, damage []byte) {
+	f.Fuzz(func(_ *testing.T, at uint32, damage []byte) {
 		damaged := bytes.Clone(content)
 		copy(damaged[int(at)%len(damaged):], damage)
 		_, _ = swept(damaged)
