@@ -47,7 +47,7 @@ func (r *run) opening(t *testing.T) {
 		return took
 	}
 	var engine, kernel sample
-	parts := newStopwatch()
+	parts := newStopwatch("recover: ")
 	for i := range 1 + r.plan.rounds {
 		k := kernelAlone()
 		parts.begin()
@@ -71,5 +71,5 @@ func (r *run) opening(t *testing.T) {
 	r.verdicts.atMost(fmt.Sprintf("open of a pool with %d volumes, beyond the kernel's own activation", r.existing), float64(beyond.Milliseconds()), 200, " ms")
 	r.print("Opening a pool:\n\n%s", table)
 	r.print("What an opening consists of, medians. A page fault takes %.1f µs here: the first write to each of 2,048 pages of fresh memory, divided by their number:\n\n%s",
-		float64(faultCost(t).Nanoseconds())/1000, parts.table())
+		float64(faultCost(t).Nanoseconds())/1000, parts.table("part of an open"))
 }

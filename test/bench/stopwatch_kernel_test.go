@@ -16,8 +16,9 @@ import (
 	"github.com/csi-dm/csi-dm/pkg/thinpool"
 )
 
-// stopwatch takes the times at which an open passes the failpoints of recovery, which lie between its steps.
+// stopwatch takes the times at which an operation passes its failpoints, which lie between its steps.
 type stopwatch struct {
+	prefix     string // of the failpoints' names
 	mutex      sync.Mutex
 	began      time.Time
 	last       time.Time
@@ -34,15 +35,15 @@ type lap struct {
 	faults int64 // page faults of the process
 }
 
-func newStopwatch() *stopwatch {
-	return &stopwatch{laps: map[string]sample{}, faults: map[string][]int64{}}
+func newStopwatch(prefix string) *stopwatch {
+	return &stopwatch{prefix: prefix, laps: map[string]sample{}, faults: map[string][]int64{}}
 }
 
 func (s *stopwatch) begin() {
 	s.began, s.current, s.lastFaults = time.Now(), nil, pageFaults()
 	s.last = s.began
 	thinpool.SetFailpoint(func(name string) {
-		if step, ours := strings.CutPrefix(name, "recover: "); ours {
+		if step, ours := strings.CutPrefix(name, s.prefix); ours {
 			s.lap("until " + step)
 		}
 	})
@@ -74,8 +75,13 @@ func (s *stopwatch) keep() {
 	}
 }
 
-func (s *stopwatch) table() *table {
-	t := newTable("part of an open", "p50 ms", "worst", "page faults")
+// cell is the median of a step, and the longest, in milliseconds.
+func (s *stopwatch) cell(name string) string {
+	return milliseconds(s.laps[name].median()) + " / " + milliseconds(s.laps[name].quantile(1))
+}
+
+func (s *stopwatch) table(title string) *table {
+	t := newTable(title, "p50 ms", "worst", "page faults")
 	for _, name := range s.order {
 		faults := slices.Sorted(slices.Values(s.faults[name]))
 		t.row(name, milliseconds(s.laps[name].median()), milliseconds(s.laps[name].quantile(1)), strconv.FormatInt(faults[len(faults)/2], 10))
