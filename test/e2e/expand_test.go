@@ -15,8 +15,8 @@ import (
 	"github.com/csi-dm/csi-dm/test/e2e/cluster"
 )
 
-// TestExpand: on either file system a claim grows while its pod writes, and again while it has no pod; the pod sees the size and
-// finds its bytes.
+// TestExpand: with either file system and as a block device a claim grows while its pod has it, and again while it has no pod; the pod
+// sees the size and finds its bytes.
 func TestExpand(t *testing.T) {
 	t.Parallel()
 	for fsType, class := range map[string]string{"ext4": classExt4, "xfs": classXFS} {
@@ -25,6 +25,38 @@ func TestExpand(t *testing.T) {
 			expandTwice(newFixture(t, 10*time.Minute), fsType, class)
 		})
 	}
+	t.Run("block", func(t *testing.T) {
+		t.Parallel()
+		expandBlock(newFixture(t, 10*time.Minute))
+	})
+}
+
+// expandBlock grows a block volume's claim while its pod has the device open, and while it has no pod. Nothing is left for kubelet
+// to do: whoever has the device sees its size.
+func expandBlock(f *fixture) {
+	const size, online, offline = 64 * mebibyte, 96 * mebibyte, 128 * mebibyte
+	claim, err := f.CreateClaim(f.ctx, cluster.Claim{Namespace: f.namespace, Name: "block", Class: classExt4, Size: size, Block: true})
+	f.must(err)
+	w := &deviceWriter{fixture: f, claim: claim, node: suite.nodes[0]}
+	check := func(when string, size int64) {
+		f.Helper()
+		if has := f.shell(w.pod, "blockdev --getsize64 "+cluster.DevicePath); has != strconv.FormatInt(size, 10) {
+			f.Errorf("%s: the pod's device has %s bytes, want %d", when, has, size)
+		}
+		w.check(when)
+	}
+	w.start()
+	w.write(0)
+	f.must(f.ExpandClaim(f.ctx, claim, online))
+	f.must(f.AwaitExpanded(f.ctx, 3*time.Minute, claim, online, w.pod))
+	check("after it grew in use", online)
+	w.write(size / mebibyte)
+	f.must(f.DeletePod(f.ctx, deletionPatience, w.pod))
+
+	f.must(f.ExpandClaim(f.ctx, claim, offline))
+	f.must(f.AwaitExpanded(f.ctx, 3*time.Minute, claim, offline, nil))
+	w.start()
+	check("after it grew without a pod", offline)
 }
 
 func expandTwice(f *fixture, fsType, class string) {

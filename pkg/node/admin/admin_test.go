@@ -124,6 +124,7 @@ func TestVolumes(t *testing.T) {
 	if err != nil || len(infos) != 3 {
 		t.Fatalf("%+v, %v", infos, err)
 	}
+	infos = append(infos, VolumeInfo{Name: "pvc-4", Pool: "fast", ThinID: 11, Size: 1 << 30})
 	var text bytes.Buffer
 	if err := WriteVolumes(&text, infos); err != nil {
 		t.Fatal(err)
@@ -134,6 +135,7 @@ func TestVolumes(t *testing.T) {
 		{"pvc-1", "fast", "3", "1", "GiB", "ext4", "-m", "0"},
 		{"pvc-2", "fast", "9", "1", "GiB", "ext4"},
 		{"pvc-3", "fast", "10", "10", "GiB", "xfs"},
+		{"pvc-4", "fast", "11", "1", "GiB", "(block)"},
 	} {
 		if got := strings.Fields(lines[i]); strings.Join(got, " ") != strings.Join(want, " ") {
 			t.Errorf("line %d is %v, want %v", i, got, want)

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -100,7 +101,7 @@ func WriteVolumes(w io.Writer, volumes []VolumeInfo) error {
 	// A writer of a table reports what went wrong when it is flushed.
 	_, _ = fmt.Fprintln(table, "NAME\tPOOL\tTHIN ID\tSIZE\tFSTYPE\tMKFS OPTIONS")
 	for _, v := range volumes {
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%d\t%s\t%s\t%s\n", v.Name, v.Pool, v.ThinID, Size(v.Size), v.FSType, strings.Join(v.MkfsOptions, " "))
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%d\t%s\t%s\t%s\n", v.Name, v.Pool, v.ThinID, Size(v.Size), cmp.Or(v.FSType, "(block)"), strings.Join(v.MkfsOptions, " "))
 	}
 	return table.Flush()
 }

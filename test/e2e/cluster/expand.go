@@ -32,11 +32,12 @@ var resizeConditions = []corev1.PersistentVolumeClaimConditionType{
 const touchedAnnotation = "e2e.csi-dm.io/touched"
 
 // AwaitExpanded waits until a claim has a size and nothing of its growth is left to do. Kubelet looks at the size of a claim when it
-// synchronises a pod, once a minute or when the pod changes: so the claim's pod is changed meanwhile.
+// synchronises a pod, once a minute or when the pod changes: so the claim's pod, if it has one, is changed
+// meanwhile.
 func (c *Cluster) AwaitExpanded(ctx context.Context, limit time.Duration, claim *corev1.PersistentVolumeClaim, size int64, pod *corev1.Pod) error {
 	touched := time.Now()
 	return c.AwaitObject(ctx, limit, claim, fmt.Sprintf("grown to %d bytes", size), func() string {
-		if now := time.Now(); now.Sub(touched) > 5*time.Second {
+		if now := time.Now(); pod != nil && now.Sub(touched) > 5*time.Second {
 			touched = now
 			patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, touchedAnnotation, now.Format(time.RFC3339))
 			if err := c.Patch(ctx, pod.DeepCopy(), client.RawPatch(types.MergePatchType, patch)); err != nil {
