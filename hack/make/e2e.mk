@@ -7,7 +7,7 @@ E2E_TIMEOUT ?= 45m
 
 .PHONY: e2e-test
 e2e-test: lab-programs require-e2e ## Run the end-to-end tests on a lab's cluster (RUN=TestX, KEEP=1)
-	@KEEP=$(KEEP) go test -tags e2e -count 1 -timeout $(E2E_TIMEOUT) -parallel 4 -v $(if $(RUN),-run '$(RUN)') ./test/e2e
+	@KEEP=$(KEEP) go test -tags e2e -count 1 -timeout $(E2E_TIMEOUT) -parallel 2 -v $(if $(RUN),-run '$(RUN)') ./test/e2e
 
 .PHONY: demo
 demo: require-go require-e2e ## Show a pod's claim become a thin volume, on a cluster that stays up

@@ -18,7 +18,6 @@ import (
 // TestExpand: with either file system and as a block device a claim grows while its pod has it, and again while it has no pod; the pod
 // sees the size and finds its bytes.
 func TestExpand(t *testing.T) {
-	t.Parallel()
 	for fsType, class := range map[string]string{"ext4": classExt4, "xfs": classXFS} {
 		t.Run(fsType, func(t *testing.T) {
 			t.Parallel()

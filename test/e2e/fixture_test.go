@@ -28,8 +28,8 @@ const (
 
 const mebibyte = 1 << 20
 
-// running is held by each fixture for reading as long as its test runs. Tests that neither look at a whole node nor disturb one run
-// side by side (t.Parallel), after all others: most of their time is waiting for kubelet and the scheduler.
+// running is held by each fixture for reading as long as its test runs. Tests that neither look at a whole node, nor disturb one, nor
+// keep its processor busy, run side by side (t.Parallel), after all others: most of their time is waiting for kubelet and the scheduler.
 var running sync.RWMutex
 
 // fixture is a namespace of its own for a test. At the test's end all that is in it is deleted, and the nodes must hold no

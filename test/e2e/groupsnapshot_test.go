@@ -32,7 +32,6 @@ done`
 // TestGroupSnapshot: the volumes of a pod that writes first to one and then to the other are restored from a VolumeGroupSnapshot,
 // and hold the same number, or the first one more: they are of one moment.
 func TestGroupSnapshot(t *testing.T) {
-	t.Parallel()
 	f := newFixture(t, 15*time.Minute)
 	node := suite.nodes[0]
 	labels := map[string]string{"group": f.namespace}

@@ -33,7 +33,6 @@ done`
 // beside its source on one node, where both file systems have one UUID, to a larger size, and after its source is gone. When it
 // was taken and how large it is, all objects say alike.
 func TestSnapshotAndRestore(t *testing.T) {
-	t.Parallel()
 	f := newFixture(t, 20*time.Minute)
 	node := suite.nodes[0]
 	for class, size := range map[string]int64{classExt4: 128 * mebibyte, classXFS: 320 * mebibyte} {
