@@ -26,7 +26,6 @@ const (
 	failCreateIntent       failpoint = "create: intent durable"
 	failCreateThin         failpoint = "create: thin device made"
 	failCreateDone         failpoint = "create: result riding"
-	failCreateTaken        failpoint = "create: thin id taken"
 	failSnapshotWritable   failpoint = "snapshot: pool found writable"
 	failSnapshotWritten    failpoint = "snapshot: source written out"
 	failSnapshotHeld       failpoint = "snapshot: source held"
