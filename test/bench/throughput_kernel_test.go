@@ -30,8 +30,23 @@ func inParallel(n, count int, do func(i int) error) error {
 // throughput measures how many volumes a second the engine makes for many who ask at once, beside the messages alone, sent
 // one after the other.
 func (r *run) throughput(t *testing.T) {
-	var engine, floor sample // for all volumes
+	var engine, floor, together sample // for all volumes
 	count := r.plan.throughput
+	control := r.floor.control.Fd()
+	// onFloor sends messages for count volumes with send.
+	onFloor := func(send func(volumes []*floorVolume)) time.Duration {
+		volumes := make([]*floorVolume, count)
+		for i := range volumes {
+			volumes[i] = r.floor.prepare(filesystem.Ext4)
+		}
+		began := time.Now()
+		send(volumes)
+		took := time.Since(began)
+		for _, v := range volumes {
+			must(t, r.dm.DeleteThin(r.ctx, r.floor.pool, v.id))
+		}
+		return took
+	}
 	for round := range r.plan.rounds {
 		name := func(i int) string { return fmt.Sprintf("pvc-eeeeeeee-0000-0000-%04d-%012d", round, i) }
 		began := time.Now()
@@ -39,23 +54,18 @@ func (r *run) throughput(t *testing.T) {
 		engine = append(engine, time.Since(began))
 		must(t, inParallel(requesters, count, func(i int) error { return r.engine.pool.DeleteVolume(r.ctx, name(i)) }))
 
-		volumes := make([]*floorVolume, count)
-		for i := range volumes {
-			volumes[i] = r.floor.prepare(filesystem.Ext4)
-		}
-		control := r.floor.control.Fd()
-		began = time.Now()
-		for _, v := range volumes {
-			v.snapshot.send(t, control)
-		}
-		floor = append(floor, time.Since(began))
-		for _, v := range volumes {
-			must(t, r.dm.DeleteThin(r.ctx, r.floor.pool, v.id))
-		}
+		floor = append(floor, onFloor(func(volumes []*floorVolume) {
+			for _, v := range volumes {
+				v.snapshot.send(t, control)
+			}
+		}))
+		together = append(together, onFloor(func(volumes []*floorVolume) {
+			must(t, inParallel(requesters, count, func(i int) error { volumes[i].snapshot.send(t, control); return nil }))
+		}))
 	}
 	rate := func(s sample) float64 { return float64(count) / s.median().Seconds() }
-	table := newTable("volumes", "requests at once", "engine, volumes per second", "kernel alone, one after the other", "engine / kernel", "rounds")
-	table.row(strconv.Itoa(count), strconv.Itoa(requesters), number(rate(engine)), number(rate(floor)), number(rate(engine)/rate(floor)), strconv.Itoa(len(engine)))
+	table := newTable("volumes", "requests at once", "engine, volumes per second", "kernel alone, one after the other", "engine / that", fmt.Sprintf("kernel alone, from %d goroutines", requesters), "engine / that", "rounds")
+	table.row(strconv.Itoa(count), strconv.Itoa(requesters), number(rate(engine)), number(rate(floor)), number(rate(engine)/rate(floor)), number(rate(together)), number(rate(engine)/rate(together)), strconv.Itoa(len(engine)))
 	r.verdicts.atLeast(fmt.Sprintf("%d volumes from %d goroutines, volumes per second, against the kernel's own serial rate", count, requesters), rate(engine)/rate(floor), 0.5, " ×")
 	r.print("Making many volumes at once, %d of them there already:\n\n%s", r.existing, table)
 }
