@@ -3,7 +3,7 @@
 #   make e2e-test KEEP=1         leave the lab up that the tests brought up
 RUN  ?=
 KEEP ?=
-E2E_TIMEOUT ?= 45m
+E2E_TIMEOUT ?= 55m
 
 .PHONY: e2e-test
 e2e-test: lab-programs require-e2e ## Run the end-to-end tests on a lab's cluster (RUN=TestX, KEEP=1)
