@@ -45,7 +45,7 @@ func (r *run) deletion(t *testing.T) {
 			d := r.openDeletion(t, c.scattered, c.passdown)
 			mapped := neighbour{Path: d.neighbour, Size: 4096, Stride: poolBlock, Around: neighbourMapped / poolBlock, Every: 2 * time.Millisecond}.start(t)
 			// A new block takes 64 KiB of the guest's memory: not too many.
-			fresh := neighbour{Path: d.neighbour, Size: 4096, Base: neighbourNew, Stride: poolBlock, Every: 10 * time.Millisecond}.start(t)
+			fresh := neighbour{Path: d.neighbour, Size: 4096, Base: neighbourNew, Stride: poolBlock, Every: 20 * time.Millisecond}.start(t)
 			time.Sleep(2 * time.Second)
 			mapped.take(t)
 			fresh.take(t)
