@@ -16,9 +16,6 @@ import (
 // riderPatience is how long a result may wait for a commit to ride on. Until then its intent stands, which is as good.
 const riderPatience = time.Second
 
-// messagePatience is how long a commit that somebody waits for may wait for messages that the kernel has to take first.
-const messagePatience = 5 * time.Millisecond
-
 // spareRegistryPages stay free for deletions, which need pages too before they give some back: below it no volume is made.
 const spareRegistryPages = 256
 
@@ -152,7 +149,7 @@ func (c *committer) run(r *registry) {
 			c.fold(r)
 		case <-c.wake:
 			if c.urgent() {
-				c.messages.awaitDrained(messagePatience)
+				c.messages.awaitDrained()
 				c.flush(r)
 			}
 			if c.journal != nil && (c.journal.used >= foldSlots || len(c.unfolded) >= foldWrites/2) {

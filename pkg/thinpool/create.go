@@ -163,6 +163,7 @@ func (p *Pool) newVolume(ctx context.Context, spec VolumeSpec) (*volume, time.Du
 	v.record.ThinID, v.thinMade = thin, o.made
 	p.mutex.Unlock()
 	if err == nil {
+		p.messages.awaitDrained()
 		_, err = p.healthy(ctx)
 	}
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 func TestMessageTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turn := newMessageTurn()
-		turn.awaitDrained(time.Hour) // at once
+		turn.awaitDrained() // at once
 		failure := errors.New("failure")
 		began := time.Now()
 		release := make(chan struct{})
@@ -36,34 +36,29 @@ func TestMessageTurn(t *testing.T) {
 		for range 3 {
 			group.Go(send)
 		}
-		time.Sleep(time.Second)
-		turn.awaitDrained(time.Second)
-		if waited := time.Since(began); waited != 2*time.Second {
-			t.Errorf("waited for %s behind messages that were not sent, want 2s", waited)
+		synctest.Wait()
+		turn.awaitDrained()
+		if waited := time.Since(began); waited != messagePatience {
+			t.Errorf("waited for %s behind messages that were not sent, want %s", waited, messagePatience)
 		}
-		drained := make(chan struct{})
-		go func() { turn.awaitDrained(time.Hour); close(drained) }()
 		late, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := turn.send(late, func() error { t.Error("sent"); return nil }); !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
-		for i := range 3 {
-			select {
-			case <-drained:
-				if i < 2 {
-					t.Errorf("drained after %d of 3", i)
-				}
-			case <-time.After(time.Second):
-				if i >= 2 {
-					t.Error("not drained with one message left")
-				}
-			}
-			release <- struct{}{}
+		began = time.Now()
+		var waiting sync.WaitGroup
+		for range 2 {
+			waiting.Go(turn.awaitDrained)
 		}
+		synctest.Wait()
+		release <- struct{}{}
+		release <- struct{}{}
+		waiting.Wait() // for the last but one, and no longer
+		if waited := time.Since(began); waited != 0 {
+			t.Errorf("waited for %s with one message left", waited)
+		}
+		release <- struct{}{}
 		group.Wait()
-		if waited := time.Since(began); waited > time.Minute {
-			t.Errorf("took %s", waited)
-		}
 	})
 }
