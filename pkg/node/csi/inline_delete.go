@@ -33,6 +33,7 @@ func (n *Node) deleteInline(ctx context.Context, id, target string) error {
 	if err != nil {
 		return err
 	}
+	n.missing.found(id)
 	n.inlineChanged(volume.PoolName)
 	return nil
 }
