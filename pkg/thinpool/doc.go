@@ -31,8 +31,10 @@
 // registry, a thin device.
 //
 // What the pool knows. registryfile.go has the file system that the registry lies on, mounted by file descriptor and
-// visible to nobody; registry.go the bbolt file in it; records.go what is written there. commit.go is the one goroutine
-// that writes: requests that come together are committed together. journal.go makes a commit one write and one flush,
+// visible to nobody; registry.go the bbolt file in it; records.go what is written there. registrycontents.go reads all of it
+// when the pool is opened: quickly, page by page (registrysweep.go) and most volumes without encoding/json (volumerecord.go),
+// or else through bbolt. commit.go is the one goroutine that writes: requests that come together are committed together,
+// as they share readings of the pool's status (sharedstatus.go) while they stand in line for the kernel (messageturn.go). journal.go makes a commit one write and one flush,
 // and journalfile.go replays what of it is not in the database yet. abandon.go lets go of a database whose disk failed
 // under it.
 //

@@ -42,6 +42,44 @@ func volumeWrite(name string, id uint32) write {
 	return write{bucketVolumes, []byte(name), encodeRecord(v)}
 }
 
+// TestRegistryIsSwept: what the committer leaves is read page by page, so that no open falls back to bbolt's slower way unnoticed.
+func TestRegistryIsSwept(t *testing.T) {
+	kerneltest.CheckClean(t)
+	device := kerneltest.Disk(t, 16<<20)
+	r := newRegistry(t, device)
+	const volumes = 1200
+	for i := range volumes / 100 {
+		var writes []write
+		for j := range 100 {
+			writes = append(writes, volumeWrite(fmt.Sprintf("pvc-%d-%d", i, j), uint32(100*i+j)))
+		}
+		if err := r.committer.commit(t.Context(), uint32(100*i+100), writes...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.close(); err != nil {
+		t.Fatal(err)
+	}
+	mount, err := mountRegistry(device)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mount.close()
+	size, err := registrySize(mount)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := mount.open("", os.O_RDONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	contents, err := sweepContents(file, size)
+	if err != nil || len(contents.volumes) != volumes || contents.nextThinID != volumes {
+		t.Errorf("read page by page: %+v, %v; want %d volumes", contents, err, volumes)
+	}
+}
+
 // TestRegistryFull fills a registry: it refuses entries while there is room for deletions, holds all that it took, and has
 // room again after them. Its file never changes its size.
 func TestRegistryFull(t *testing.T) {

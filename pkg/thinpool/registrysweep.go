@@ -10,10 +10,10 @@ import (
 // sweepChunk is how many pages of the registry are read at once.
 const sweepChunk = 64
 
-// sweepRecords visits all records of a registry's file: first those of the bucket "pool", which say how to read the others, and else in
-// no order. It finds out which pages hold records from the branches above
-// them, and reads those in the order in which they lie in the file, many at once, into one piece of memory. Going through the
-// tree in bbolt's mapping of the file is a page fault, and before the file is in the page cache a request to the disk, for each.
+// sweepRecords visits all records of a registry's file: first those of the bucket "pool", which say how to read the others, and else
+// in no order. It finds out which pages hold records from the branches above them, and reads those in the order in which they
+// lie in the file, many at once, into one piece of memory. Going through the tree in bbolt's mapping of the file is a page
+// fault, and before the file is in the page cache a request to the disk, for each.
 //
 // bucket, key and value are valid during the visit only. Nobody may write the file meanwhile. errRegistryStructure: the file is
 // damaged, or has a shape that bbolt could read and this cannot.

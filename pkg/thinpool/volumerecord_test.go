@@ -92,3 +92,23 @@ func FuzzVolumeRecord(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkVolumeRecord compares the two ways to read a usual record.
+func BenchmarkVolumeRecord(b *testing.B) {
+	raw := encodeRecord(volumeRecord{ThinID: 7, Size: 1 << 30, Format: formatRecord{Type: filesystem.Ext4}, Created: time.Now().UTC()})
+	b.Run("usual", func(b *testing.B) {
+		for b.Loop() {
+			if _, usual := parseVolumeRecord(raw); !usual {
+				b.Fatalf("%s is not usual", raw)
+			}
+		}
+	})
+	b.Run("json", func(b *testing.B) {
+		decoder := newRecordDecoder[volumeRecord]()
+		for b.Loop() {
+			if _, err := decoder.decode(raw); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
