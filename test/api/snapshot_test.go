@@ -213,6 +213,7 @@ func TestSnapshotThatCannotBeTaken(t *testing.T) {
 	if again := s.mustSnapshot(taken.SnapshotId, volume); !proto.Equal(again, taken) {
 		t.Errorf("a snapshot that was taken is %v without the agent, it was %v", again, taken)
 	}
+	node.decideOnSnapshots(nil) // the stand-in would give the condition back
 	must(t, node.Status().Patch(t.Context(), snapshotNamed(taken.SnapshotId), merge(`{"status":{"conditions":[]}}`)))
 	var err error
 	await(t, "a controller that has seen the condition go", func(context.Context) string {
