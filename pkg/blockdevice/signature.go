@@ -32,7 +32,9 @@ func Signatures(ctx context.Context, path string) ([]Signature, error) {
 	return parseSignatures(output)
 }
 
-// EraseSignatures removes the signatures of the given types, and no others. Which those are is Signatures' answer.
+// EraseSignatures removes the signatures of the given types, and no others. Which those are is Signatures' answer. The
+// caller has the device for itself by [Open]; what was in a partition table is still known to the kernel afterwards, until
+// [ForgetPartitions].
 func EraseSignatures(ctx context.Context, path string, types []string) error {
 	if len(types) == 0 {
 		return nil
@@ -43,7 +45,8 @@ func EraseSignatures(ctx context.Context, path string, types []string) error {
 			return fmt.Errorf("signature type %q cannot be removed by name", t)
 		}
 	}
-	_, err := wipefs(ctx, "--all", "--types", strings.Join(types, ","), "--", path)
+	// Forced, because wipefs would want the exclusive use that the caller has.
+	_, err := wipefs(ctx, "--force", "--all", "--types", strings.Join(types, ","), "--", path)
 	return err
 }
 

@@ -25,7 +25,7 @@
 //
 // Where things lie. layout.go divides the devices: a label on each, and on the first an area each for the registry, the
 // pool's metadata and a spare of the same size; the rest of all devices is data. label.go has the label's format,
-// match.go compares labels with a configuration, source.go opens and claims devices, loopback.go makes a file into one.
+// match.go compares labels with a configuration, source.go opens devices and claim.go claims them, loopback.go makes a file into one.
 // layout_separate.go divides two devices of which one is for metadata alone. A pool that somebody else made has no
 // label: handedpool.go finds it, adopt.go judges and opens it, takeover.go makes it csi-dm's, registrythin.go has its
 // registry, a thin device.

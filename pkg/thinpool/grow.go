@@ -122,7 +122,7 @@ func (p *Pool) offers(source Source) (offered offer, more bool) {
 }
 
 // growOn takes in what is new on the devices of a source.
-func (p *Pool) growOn(ctx context.Context, config Config, devices sourceDevices) error {
+func (p *Pool) growOn(ctx context.Context, config Config, devices sourceDevices) (err error) {
 	status, err := p.dm.ThinPoolStatus(ctx, p.device)
 	if err == nil {
 		err = growable(status)
@@ -136,7 +136,8 @@ func (p *Pool) growOn(ctx context.Context, config Config, devices sourceDevices)
 	if err != nil {
 		return err
 	}
-	devices, refusal := devices.claimAdded(ctx, len(p.label.Devices), config.Source.Force)
+	devices, claimed, refusal := devices.claimAdded(ctx, len(p.label.Devices), config.Source.Force)
+	defer func() { err = errors.Join(err, claimed.release()) }()
 	// The kernel's reserve counts as used.
 	used := status.UsedMetadata - min(status.UsedMetadata, metadataReserve(status.TotalMetadata))
 	grown, err := p.label.grown(devices.sizes(), used.Bytes())
@@ -144,7 +145,7 @@ func (p *Pool) growOn(ctx context.Context, config Config, devices sourceDevices)
 		return err
 	}
 	if changed := !slices.Equal(grown.Areas, p.label.Areas); changed {
-		err = p.relabel(ctx, grown, devices)
+		err = errors.Join(p.relabel(ctx, grown, devices), claimed.release())
 	} else if !p.growth.behind {
 		return refusal
 	}
@@ -200,20 +201,23 @@ func (d *sourceDevice) growFile(source Loopback) error {
 }
 
 // claimAdded gives the devices that the pool consists of from now on: the first known ones it has, and of those behind them
-// the ones that are free for it, up to the first that is not, which is what refusal is about.
-func (s sourceDevices) claimAdded(ctx context.Context, known int, force []string) (claimed sourceDevices, refusal error) {
+// the ones that are free for it, up to the first that is not, which is what refusal is about. The claim is on those added.
+func (s sourceDevices) claimAdded(ctx context.Context, known int, force []string) (joined sourceDevices, added *claim, refusal error) {
+	added = new(claim)
 	for i := known; i < len(s); i++ {
 		if err := s[i].joinable(i, s[0].label); err != nil {
-			return s[:i], err
+			return s[:i], added, err
 		}
-		if err := s[i:i+1].claim(ctx, force); err != nil {
-			return s[:i], err
+		c, err := s[i:i+1].claim(ctx, force)
+		if err != nil {
+			return s[:i], added, err
 		}
+		added.add(c)
 	}
 	if len(s) > known {
 		reached(failPoolClaimed)
 	}
-	return s, nil
+	return s, added, nil
 }
 
 // joinable is why a device cannot become device i of a pool. One that carries the pool's label as device i was to become so

@@ -67,7 +67,7 @@ func (s stack) lock(ctx context.Context, devices sourceDevices) (_ *poolLock, er
 	if err != nil {
 		return nil, err
 	}
-	if current.Generation != devices[0].label.Generation {
+	if own := devices[0].label; current.PoolID != own.PoolID || current.Generation != own.Generation {
 		return nil, fmt.Errorf("%w: the pool was changed by another process meanwhile", ErrDeviceInUse)
 	}
 	return l, nil

@@ -11,59 +11,90 @@ import (
 	"github.com/csi-dm/csi-dm/pkg/devicemapper"
 )
 
-// makePool makes a pool on devices that are free for it, or makes one over that was never finished. It may be cut at any
-// point: as long as device 0's label says "creating", the next Open begins again, and what was not acknowledged is not
-// missed. The label that says "ready" is the last thing written, behind everything else.
-func makePool(ctx context.Context, dm *devicemapper.Client, config Config, devices sourceDevices, previous *label) error {
-	logger := klog.FromContext(ctx)
+// makePool makes a pool on devices that are free for it, or makes one over that was never finished, and gives its lock. It
+// may be cut at any point: as long as device 0's label says "creating", the next Open begins again, and what was not
+// acknowledged is not missed. The label that says "ready" is the last thing written, behind everything else.
+func makePool(ctx context.Context, dm *devicemapper.Client, config Config, devices sourceDevices, previous *label) (_ *poolLock, err error) {
 	areas, err := devices.planFor(config)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	l := label{Version: labelVersion, PoolName: config.Name, State: stateCreating, BlockSectors: devicemapper.SectorsOf(config.BlockSize), Areas: areas, Generation: 1}
-	if previous == nil {
-		l.PoolID = newPoolID()
-		if err := devices.claim(ctx, config.Source.Force); err != nil {
-			return err
-		}
-	} else {
-		// Its identity stays, so that kernel devices that it had already are found, and removed.
-		l.PoolID, l.Generation = previous.PoolID, previous.Generation+1
-		if err := (stack{dm, l.PoolID}).removeParts(ctx); err != nil {
-			return err
-		}
-		if err := devices.claimUnlabelled(ctx, config.Source.Force); err != nil {
-			return err
-		}
-	}
 	for _, device := range devices {
 		l.Devices = append(l.Devices, labelDevice{ID: randomID(), Sectors: devicemapper.SectorsOf(device.Size)})
 	}
-	logger.Info("Making a thin pool", "pool", config.Name, "poolID", l.PoolID, "devices", len(devices))
-	if err := devices.writeLabels(l); err != nil {
-		return err
+	var lock *poolLock
+	if previous == nil {
+		l.PoolID = newPoolID()
+		lock, err = devices.makeTheirs(ctx, dm, config, l)
+	} else {
+		// Its identity stays, so that kernel devices that it had already are found, and removed.
+		l.PoolID, l.Generation = previous.PoolID, previous.Generation+1
+		lock, err = devices.makeOver(ctx, dm, config, l)
 	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, lock.giveUp(ctx))
+		}
+	}()
 	reached(failMakeLabelled)
 	if err := fill(ctx, dm, config, l, devices.numbers()); err != nil {
-		return err
+		return nil, err
 	}
 	l.State = stateReady
 	l.Generation++
-	if err := devices.renewLabels(l, failMakeOneReady); err != nil {
-		return err
-	}
-	return nil
+	return lock, devices.renewLabels(l, failMakeOneReady)
 }
 
-// claimUnlabelled claims those devices that the cut came too early for to have got their label.
-func (s sourceDevices) claimUnlabelled(ctx context.Context, force []string) error {
-	var blank sourceDevices
+// makeTheirs gives the devices to a new pool. The lock is a kernel device of the pool and cannot be taken before the claim
+// is released; the label says until then whose the devices are, and the lock looks at it again.
+func (s sourceDevices) makeTheirs(ctx context.Context, dm *devicemapper.Client, config Config, l label) (*poolLock, error) {
+	klog.FromContext(ctx).Info("Making a thin pool", "pool", config.Name, "poolID", l.PoolID, "devices", len(s))
+	if err := s.claimAndLabel(ctx, s, config.Source.Force, l); err != nil {
+		return nil, err
+	}
+	return stack{dm, l.PoolID}.lock(ctx, s)
+}
+
+// makeOver gives them to a pool again whose making was cut, once nobody is making it any more.
+func (s sourceDevices) makeOver(ctx context.Context, dm *devicemapper.Client, config Config, l label) (_ *poolLock, err error) {
+	parts := stack{dm, l.PoolID}
+	lock, err := parts.lock(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, lock.giveUp(ctx))
+		}
+	}()
+	klog.FromContext(ctx).Info("Making a thin pool that was never finished", "pool", config.Name, "poolID", l.PoolID, "devices", len(s))
+	if err := parts.removeParts(ctx); err != nil {
+		return nil, err
+	}
+	return lock, s.claimAndLabel(ctx, s.unlabelled(), config.Source.Force, l)
+}
+
+// claimAndLabel claims some of the devices, and writes the label of all while they are claimed.
+func (s sourceDevices) claimAndLabel(ctx context.Context, unlabelled sourceDevices, force []string, l label) error {
+	claim, err := unlabelled.claim(ctx, force)
+	if err != nil {
+		return err
+	}
+	return errors.Join(s.writeLabels(l), claim.release())
+}
+
+// unlabelled are those devices that the cut came too early for to have got their label.
+func (s sourceDevices) unlabelled() (blank sourceDevices) {
 	for _, device := range s {
 		if device.err != nil {
 			blank = append(blank, device)
 		}
 	}
-	return blank.claim(ctx, force)
+	return blank
 }
 
 // writeLabels writes the label of each device, device 0's first: it is the one that counts.

@@ -55,14 +55,11 @@ func open(ctx context.Context, dm *devicemapper.Client, config Config) (_ *Pool,
 		return nil, err
 	}
 	if verdict == verdictMake {
-		if err := makePool(ctx, dm, config, devices, previous); err != nil {
-			return nil, err
-		}
+		p.lock, err = makePool(ctx, dm, config, devices, previous)
+	} else {
+		p.lock, err = stack{dm, devices[0].label.PoolID}.lock(ctx, devices.members())
 	}
-	p.label = devices[0].label
-	p.stack = stack{dm, p.label.PoolID}
-	members := devices.members()
-	if p.lock, err = p.stack.lock(ctx, members); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -70,6 +67,9 @@ func open(ctx context.Context, dm *devicemapper.Client, config Config) (_ *Pool,
 			err = errors.Join(err, p.lock.giveUp(ctx))
 		}
 	}()
+	p.label = devices[0].label
+	p.stack = stack{dm, p.label.PoolID}
+	members := devices.members()
 	if err := p.stack.removeRepairParts(ctx); err != nil {
 		return nil, err
 	}

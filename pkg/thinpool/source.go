@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
-	"strings"
 
 	"github.com/csi-dm/csi-dm/pkg/blockdevice"
 	"github.com/csi-dm/csi-dm/pkg/devicemapper"
@@ -112,52 +110,4 @@ func (s sourceDevices) sizes() []int64 {
 		sizes[i] = device.Size
 	}
 	return sizes
-}
-
-// claim makes sure that the devices, which carry no label, are free for a new pool: nobody uses one, and none carries a
-// signature but those in force, which are removed.
-func (s sourceDevices) claim(ctx context.Context, force []string) error {
-	found := make([][]string, len(s))
-	for i, device := range s {
-		file, _, err := blockdevice.Open(device.Path)
-		if errors.Is(err, blockdevice.ErrInUse) {
-			return fmt.Errorf("%w: %s is mounted, or part of another volume or of a raid", ErrDeviceInUse, device.Path)
-		}
-		if err != nil {
-			return err
-		}
-		signatures, err := blockdevice.Signatures(ctx, device.Path)
-		if err = errors.Join(err, file.Close()); err != nil {
-			return err
-		}
-		found[i] = blockdevice.TypesOf(signatures)
-		for _, t := range found[i] {
-			if !slices.Contains(force, t) {
-				return fmt.Errorf("%w: %s: %s carries %s; if what it holds may be destroyed, list it in source.force: [%s]",
-					ErrSignatureFound, device.field, device.Path, describeSignatures(signatures), strings.Join(found[i], ", "))
-			}
-		}
-	}
-	// Only now that none of the devices is refused.
-	for i, device := range s {
-		if err := blockdevice.EraseSignatures(ctx, device.Path, found[i]); err != nil {
-			return err
-		}
-		if left, err := blockdevice.Signatures(ctx, device.Path); err != nil || len(left) > 0 {
-			return errors.Join(err, fmt.Errorf("%w: %s still carries %s", ErrSignatureFound, device.Path, describeSignatures(left)))
-		}
-	}
-	return nil
-}
-
-func describeSignatures(signatures []blockdevice.Signature) string {
-	var texts []string
-	for _, s := range signatures {
-		text := s.String()
-		if s.Label != "" {
-			text += fmt.Sprintf(" labelled %q", s.Label)
-		}
-		texts = append(texts, text)
-	}
-	return strings.Join(texts, " and ")
 }
