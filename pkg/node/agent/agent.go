@@ -36,10 +36,7 @@ type Agent struct {
 	watchers   *watchers
 
 	pools   *poolReconciler
-	volumes *volumeReconciler
-	// snapshots of the volumes.
-	snapshots *snapshotReconciler
-	groups    *groupReconciler
+	volumes *reconciler[*v1alpha1.ThinVolume]
 
 	// opening is the attempts that OpenRemembered began.
 	opening sync.WaitGroup
@@ -60,20 +57,19 @@ func New(ctx context.Context, config Config) (*Agent, error) {
 	}
 	a := &Agent{config: config, manager: manager, remembered: remembered}
 	client := manager.GetClient()
-	a.volumes = &volumeReconciler{nodeName: config.NodeName, client: client, pools: config.Pools, queue: &eventQueue{}}
 	a.pools = &poolReconciler{
 		nodeName: config.NodeName, client: client, pools: config.Pools, remembered: remembered,
-		directories: directories{loopback: config.LoopbackDirectory},
-		queue:       &eventQueue{}, volumes: a.volumes.queue,
+		directories: directories{loopback: config.LoopbackDirectory}, queue: &eventQueue{},
 	}
-	a.volumes.refreshPool = a.pools.refresh
-	a.snapshots = &snapshotReconciler{finder: a.volumes.finder(), client: client, queue: &eventQueue{}, refreshPool: a.pools.refresh}
-	a.groups = &groupReconciler{finder: a.volumes.finder(), client: client, queue: &eventQueue{}, refreshPool: a.pools.refresh}
-	a.pools.snapshots, a.pools.groups = a.snapshots.queue, a.groups.queue
+	finder := poolFinder{nodeName: config.NodeName, client: client, pools: config.Pools}
+	a.volumes = newReconciler(volumes{}, finder, a.pools.refresh)
+	snapshots := newReconciler(snapshots{}, finder, a.pools.refresh)
+	groups := newReconciler(groups{}, finder, a.pools.refresh)
+	a.pools.volumes, a.pools.snapshots, a.pools.groups = a.volumes.queue, snapshots.queue, groups.queue
 	a.watchers = newWatchers(ctx, func(pool string) { a.pools.queue.add(v1alpha1.NodeThinPoolName(pool, config.NodeName)) })
 	a.pools.watchers = a.watchers
 	return a, errors.Join(
-		a.pools.register(manager), a.volumes.register(manager), a.snapshots.register(manager), a.groups.register(manager),
+		a.pools.register(manager), a.volumes.register(manager), snapshots.register(manager), groups.register(manager),
 		manager.Add(&usageReporter{client: client, pools: config.Pools}),
 		manager.Add(&healthReporter{client: client, pools: config.Pools, monitor: config.Monitor}),
 	)

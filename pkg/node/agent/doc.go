@@ -5,9 +5,10 @@
 //	cluster.go         the manager: what is watched, what is asked of the API server
 //	pool_reconciler.go a NodeThinPool: the pool is opened, and shut down (pool_removal.go); pool_report.go says how it is
 //	pool_watch.go      the kernel's events of each open pool
-//	volume_reconciler.go a ThinVolume: the thin device is made, or deleted (volume_removal.go); one status write each
-//	snapshot_reconciler.go a ThinSnapshot: likewise, of a thin device that is there (snapshot_removal.go)
-//	group_reconciler.go a ThinGroupSnapshot: several thin devices at one moment
+//	reconciler.go      what stands for something in a pool: it is made, changed, or deleted (removal.go); one status write each
+//	volume_kind.go     a ThinVolume: a thin device
+//	snapshot_kind.go   a ThinSnapshot: likewise, as another one is
+//	group_kind.go      a ThinGroupSnapshot: several of them at one moment
 //	reasons.go         what goes wrong, as conditions that the controller acts on
 //
 // Nothing here is on a pod's way to its volume. While the API server is away the agent goes on with what it knew:

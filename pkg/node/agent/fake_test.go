@@ -236,10 +236,10 @@ type harness struct {
 	openErr error
 	opens   int
 	pools   *poolReconciler
-	volumes *volumeReconciler
+	volumes *reconciler[*v1alpha1.ThinVolume]
 	// snapshots is the third.
-	snapshots *snapshotReconciler
-	groups    *groupReconciler
+	snapshots *reconciler[*v1alpha1.ThinSnapshot]
+	groups    *reconciler[*v1alpha1.ThinGroupSnapshot]
 }
 
 func newHarness(t *testing.T, objects ...client.Object) *harness {
@@ -259,14 +259,15 @@ func newHarness(t *testing.T, objects ...client.Object) *harness {
 	ctx, cancel := context.WithCancel(context.Background())
 	watchers := newWatchers(ctx, func(string) {})
 	t.Cleanup(func() { cancel(); watchers.wait() })
-	h.volumes = &volumeReconciler{nodeName: testNode, client: h.cluster, pools: h.set, queue: &eventQueue{}}
 	h.pools = &poolReconciler{
 		nodeName: testNode, client: h.cluster, pools: h.set, remembered: remembered, watchers: watchers,
-		queue: &eventQueue{}, volumes: h.volumes.queue, snapshots: &eventQueue{}, groups: &eventQueue{},
+		queue: &eventQueue{},
 	}
-	h.volumes.refreshPool = h.pools.refresh
-	h.groups = &groupReconciler{finder: h.volumes.finder(), client: h.cluster, queue: h.pools.groups, refreshPool: h.pools.refresh}
-	h.snapshots = &snapshotReconciler{finder: h.volumes.finder(), client: h.cluster, queue: h.pools.snapshots, refreshPool: h.pools.refresh}
+	finder := poolFinder{nodeName: testNode, client: h.cluster, pools: h.set}
+	h.volumes = newReconciler(volumes{}, finder, h.pools.refresh)
+	h.snapshots = newReconciler(snapshots{}, finder, h.pools.refresh)
+	h.groups = newReconciler(groups{}, finder, h.pools.refresh)
+	h.pools.volumes, h.pools.snapshots, h.pools.groups = h.volumes.queue, h.snapshots.queue, h.groups.queue
 	return h
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/csi-dm/csi-dm/api/v1alpha1"
 	"github.com/csi-dm/csi-dm/pkg/confinedpath"
 	"github.com/csi-dm/csi-dm/pkg/devicemapper"
 	nodecsi "github.com/csi-dm/csi-dm/pkg/node/csi"
@@ -55,8 +56,8 @@ func TestMain(m *testing.M) {
 type killedProcess struct {
 	killedJob
 	client    client.Client
-	volumes   *volumeReconciler
-	snapshots *snapshotReconciler
+	volumes   *reconciler[*v1alpha1.ThinVolume]
+	snapshots *reconciler[*v1alpha1.ThinSnapshot]
 	node      *nodecsi.Node
 
 	mu   sync.Mutex
@@ -111,8 +112,9 @@ func (p *killedProcess) serve(ctx context.Context, set *pools.Set, poolID string
 	if err := p.startObjects(poolID); err != nil {
 		return err
 	}
-	p.volumes = &volumeReconciler{nodeName: testNode, client: p.client, pools: set, queue: &eventQueue{}, refreshPool: func(string) {}}
-	p.snapshots = &snapshotReconciler{finder: p.volumes.finder(), client: p.client, queue: &eventQueue{}, refreshPool: func(string) {}}
+	finder := poolFinder{nodeName: testNode, client: p.client, pools: set}
+	p.volumes = newReconciler(volumes{}, finder, func(string) {})
+	p.snapshots = newReconciler(snapshots{}, finder, func(string) {})
 	root, err := confinedpath.OpenRoot(p.Kubelet)
 	if err != nil {
 		return err

@@ -207,18 +207,3 @@ func (r *poolReconciler) refresh(poolName string) {
 	r.writes.forget(name)
 	r.queue.add(name)
 }
-
-// volumesOf lists the node's volumes in a pool.
-func volumesOf(ctx context.Context, reader client.Reader, poolName string) ([]v1alpha1.ThinVolume, error) {
-	var list v1alpha1.ThinVolumeList
-	if err := reader.List(ctx, &list); err != nil {
-		return nil, err
-	}
-	volumes := list.Items[:0]
-	for _, volume := range list.Items {
-		if volume.Spec.PoolName == poolName {
-			volumes = append(volumes, volume)
-		}
-	}
-	return volumes, nil
-}

@@ -10,10 +10,10 @@ import (
 	"github.com/csi-dm/csi-dm/api/v1alpha1"
 )
 
-// Retries of a pool that could not be opened, while its object has not been seen.
+// Waits between two attempts at a pool that could not be opened, while its object has not been seen.
 const (
-	firstRetry = time.Second
-	lastRetry  = 30 * time.Second
+	firstOpening = time.Second
+	lastOpening  = 30 * time.Second
 )
 
 // OpenRemembered opens the pools that the node had when it was last told, without the API server. It returns when each has
@@ -33,7 +33,7 @@ func (a *Agent) OpenRemembered(ctx, lifetime context.Context) {
 		a.opening.Go(func() {
 			err := a.openRemembered(lifetime, name)
 			tried.Done()
-			for wait := firstRetry; err != nil; wait = min(2*wait, lastRetry) {
+			for wait := firstOpening; err != nil; wait = min(2*wait, lastOpening) {
 				logger.Error(err, "Pool that the node had cannot be opened", "pool", name, "retry", wait)
 				select {
 				case <-time.After(wait):

@@ -1,19 +1,14 @@
 package agent
 
 import (
-	"context"
-	"errors"
 	"fmt"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/csi-dm/csi-dm/api/v1alpha1"
 	"github.com/csi-dm/csi-dm/pkg/filesystem"
-	"github.com/csi-dm/csi-dm/pkg/node/pools"
 	"github.com/csi-dm/csi-dm/pkg/thinpool"
 	"github.com/csi-dm/csi-dm/pkg/volumeid"
 )
@@ -73,61 +68,24 @@ func sourceDevice(source *v1alpha1.VolumeSource) (string, error) {
 	return source.VolumeName, nil
 }
 
-// sayReady writes, in one go, that the volume exists, which thin device it is, and why it could not grow, if it should have.
-func (r *volumeReconciler) sayReady(ctx context.Context, object *v1alpha1.ThinVolume, volume thinpool.Volume, poolID string, notGrown error) error {
+// readyVolume says that the volume exists, which thin device it is, and why it could not grow, if it should have.
+func readyVolume(object *v1alpha1.ThinVolume, volume thinpool.Volume, poolID string, notGrown error) *existing[*v1alpha1.ThinVolume] {
 	text := "The thin device exists and holds its file system."
 	if object.Spec.IsBlock() {
 		text = "The thin device exists."
 	}
-	return r.say(ctx, object, metav1.Condition{
-		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReady, Message: text,
-	}, func(status *v1alpha1.ThinVolumeStatus) {
-		status.PoolID = poolID
-		status.ThinID = ptr.To(int64(volume.ThinID))
-		if notGrown != nil {
-			why, _ := reason(notGrown)
-			meta.SetStatusCondition(&status.Conditions, metav1.Condition{
-				Type: v1alpha1.ConditionExpansionFailed, Status: metav1.ConditionTrue, Reason: why, Message: message(notGrown),
-				ObservedGeneration: object.Generation,
-			})
+	return &existing[*v1alpha1.ThinVolume]{message: text, fill: func(object *v1alpha1.ThinVolume) {
+		status := &object.Status
+		status.PoolID, status.ThinID = poolID, ptr.To(int64(volume.ThinID))
+		if notGrown == nil {
+			status.Size = bytes(volume.Size)
+			meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionExpansionFailed)
 			return
 		}
-		status.Size = bytes(volume.Size)
-		meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionExpansionFailed)
-	})
-}
-
-func (r *volumeReconciler) sayFailed(ctx context.Context, object *v1alpha1.ThinVolume, err error) error {
-	why, _ := reason(err)
-	return r.say(ctx, object, metav1.Condition{
-		Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: why, Message: message(err),
-	}, func(*v1alpha1.ThinVolumeStatus) {})
-}
-
-// sayNotReady says of a volume that was not made yet that its pool is not open. As long as opening has not been tried to
-// its end there is nothing to say, and a volume that was made is not touched: a pool may have thousands.
-func (r *volumeReconciler) sayNotReady(ctx context.Context, object *v1alpha1.ThinVolume, err error) error {
-	var notOpen *pools.NotOpenError
-	if object.Status.ThinID != nil || !errors.As(err, &notOpen) || notOpen.Cause == nil {
-		return nil
-	}
-	return r.sayFailed(ctx, object, err)
-}
-
-// say patches the status with a condition and more, if that changes anything.
-func (r *volumeReconciler) say(ctx context.Context, object *v1alpha1.ThinVolume, condition metav1.Condition, fill func(*v1alpha1.ThinVolumeStatus)) error {
-	wanted := object.Status.DeepCopy()
-	fill(wanted)
-	wanted.ObservedGeneration = object.Generation
-	condition.ObservedGeneration = object.Generation
-	meta.SetStatusCondition(&wanted.Conditions, condition)
-	if equality.Semantic.DeepEqual(&object.Status, wanted) {
-		return nil
-	}
-	patch := client.MergeFrom(object.DeepCopy())
-	object.Status = *wanted
-	if err := r.client.Status().Patch(ctx, object, patch); err != nil {
-		return client.IgnoreNotFound(fmt.Errorf("write status of %s: %w", object.Name, err))
-	}
-	return nil
+		why, _ := reason(notGrown)
+		meta.SetStatusCondition(&status.Conditions, metav1.Condition{
+			Type: v1alpha1.ConditionExpansionFailed, Status: metav1.ConditionTrue, Reason: why, Message: message(notGrown),
+			ObservedGeneration: object.Generation,
+		})
+	}}
 }
