@@ -33,7 +33,7 @@ func TestGuestEndsWithAKilledRunner(t *testing.T) {
 	for scanner := bufio.NewScanner(output); scanner.Scan() && !strings.HasPrefix(scanner.Text(), "=== "); {
 	}
 	pattern := filepath.Join(cache, "kernel-test", workspacePrefix+"*")
-	pid := guestPid(t, filepath.Join(pattern, "machine", "kernel-test", "pid"))
+	pid := guestPid(t, filepath.Join(pattern, "machine", "kernel-test-0", "pid"))
 	if err := command.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}

@@ -26,8 +26,10 @@ type Options struct {
 	Short, Verbose bool
 	// Arguments are passed on to the test binaries, behind their own flags.
 	Arguments []string
-	// Memory is the guest's, in bytes.
+	// Memory is a guest's, in bytes.
 	Memory int64
+	// Guests is how many packages run at a time, each in a guest of its own; 0 is one.
+	Guests int
 	// DiskSize is that of each of the guest's disks, in bytes: 0 is DefaultDiskSize. The files behind them are sparse.
 	DiskSize int64
 	// Timeout is how long a package may take before its test binary ends itself; Grace how much longer before the guest is
@@ -47,7 +49,7 @@ type Options struct {
 const (
 	DefaultMemory   = 2 << 30          // bytes
 	DefaultDiskSize = 4 << 30          // bytes
-	DefaultTimeout  = 20 * time.Minute // the longest package takes about 5 on an idle machine
+	DefaultTimeout  = 30 * time.Minute // the longest package takes 12 to 16 on two processors
 	DefaultGrace    = 20 * time.Second
 )
 

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -30,6 +32,16 @@ func (p testPackage) hasKernelTests() bool {
 	return slices.ContainsFunc(slices.Concat(p.TestGoFiles, p.XTestGoFiles), func(file string) bool {
 		return strings.HasSuffix(file, kernelTestSuffix)
 	})
+}
+
+// testCode is the size of the package's test code in bytes: a guess at how long its tests take compared with others'.
+func (p testPackage) testCode() (size int64) {
+	for _, file := range slices.Concat(p.TestGoFiles, p.XTestGoFiles) {
+		if info, err := os.Stat(filepath.Join(p.Dir, file)); err == nil {
+			size += info.Size()
+		}
+	}
+	return size
 }
 
 // findPackages returns the packages below the patterns that have kernel tests.

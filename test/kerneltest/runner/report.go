@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"path"
 	"strings"
 	"time"
 )
@@ -22,7 +23,9 @@ type testEvent struct {
 // report follows one package's test binary: its output goes in, lines for a person come out, and results are counted. Only
 // top-level tests count.
 type report struct {
-	name    string
+	name string
+	// label goes before the names of tests: the package, where several report at a time.
+	label   string
 	verbose bool
 	output  io.Writer
 	begin   time.Time
@@ -36,9 +39,12 @@ type report struct {
 	held map[string]*bytes.Buffer
 }
 
-func newReport(ctx context.Context, name string, verbose bool, output io.Writer) (*report, error) {
+func newReport(ctx context.Context, name string, beside, verbose bool, output io.Writer) (*report, error) {
 	result := &report{
 		name: name, verbose: verbose, output: output, begin: time.Now(), done: make(chan error, 1), held: map[string]*bytes.Buffer{},
+	}
+	if beside {
+		result.label = path.Base(name) + ": "
 	}
 	// Without -t there are no times, not even those of tests.
 	result.converter = exec.CommandContext(ctx, "go", "tool", "test2json", "-t", "-p", name)
@@ -126,7 +132,7 @@ func (r *report) endTest(event testEvent) {
 	}
 	if !r.verbose {
 		if event.Action == "pass" {
-			fmt.Fprintf(r.output, "    pass %s (%.2fs)\n", event.Test, event.Elapsed)
+			fmt.Fprintf(r.output, "    pass %s%s (%.2fs)\n", r.label, event.Test, event.Elapsed)
 		} else if held := r.held[event.Test]; held != nil {
 			fmt.Fprint(r.output, held.String())
 		}

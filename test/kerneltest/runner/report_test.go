@@ -13,7 +13,7 @@ func TestReport(t *testing.T) {
 		"\x16=== RUN   TestC\n    c_test.go:1: not here\n\x16--- SKIP: TestC (0.00s)\n" +
 		"\x16=== RUN   TestD\nstuck\n"
 	var output bytes.Buffer
-	report, err := newReport(t.Context(), "example.org/a", false, &lockedWriter{target: &output})
+	report, err := newReport(t.Context(), "example.org/a", false, false, &lockedWriter{target: &output})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func TestReport(t *testing.T) {
 
 func TestReportOfBenchmarks(t *testing.T) {
 	var output bytes.Buffer
-	report, err := newReport(t.Context(), "example.org/a", true, &lockedWriter{target: &output})
+	report, err := newReport(t.Context(), "example.org/a", false, true, &lockedWriter{target: &output})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,26 +1,25 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/csi-dm/csi-dm/test/kerneltest/job"
-	"github.com/csi-dm/csi-dm/test/uml"
 )
 
-// consoleLines is how much of the console is shown for a guest that came to a bad end.
-const consoleLines = 60
-
 // Run runs the kernel tests of the packages and shows what happens on Output. The error wraps ErrFailed if the tests ran
-// but not well. Ending ctx ends the guest.
+// but not well. Ending ctx ends the guests.
 func Run(ctx context.Context, options Options) (err error) {
 	options.Output = &lockedWriter{target: options.Output}
 	packages, err := findPackages(ctx, options.Packages)
@@ -36,10 +35,8 @@ func Run(ctx context.Context, options Options) (err error) {
 	if err := run.build(ctx, packages); err != nil {
 		return err
 	}
-	for len(run.left) > 0 {
-		if err := run.session(ctx); err != nil {
-			return err
-		}
+	if err := run.runAll(ctx); err != nil {
+		return err
 	}
 	if err := reportCoverage(ctx, run.coverage, options.CoverProfile, options.Output); err != nil {
 		return err
@@ -51,19 +48,22 @@ func Run(ctx context.Context, options Options) (err error) {
 type run struct {
 	options Options
 	bench   *bench
-	// left are the steps still to do.
-	left []job.Step
+	// steps are the packages, those first that take long.
+	steps []job.Step
+
+	mutex          sync.Mutex // for what follows
+	failedPackages []string
 	// coverage are the directories with coverage of finished packages.
 	coverage []string
-	// current reports on the step under way, nil if none is.
-	current        *report
-	failedPackages []string
-	testsRun       int
+	testsRun int
 }
 
 // build makes the steps.
 func (r *run) build(ctx context.Context, packages []testPackage) error {
 	begin := time.Now()
+	if r.guests(len(packages)) > 1 {
+		slices.SortStableFunc(packages, func(a, b testPackage) int { return cmp.Compare(b.testCode(), a.testCode()) })
+	}
 	binaries, err := buildTests(ctx, packages, r.bench.directory)
 	if err != nil {
 		return err
@@ -77,7 +77,7 @@ func (r *run) build(ctx context.Context, packages []testPackage) error {
 		if err := os.MkdirAll(coverage, 0o755); err != nil {
 			return err
 		}
-		r.left = append(r.left, job.Step{
+		r.steps = append(r.steps, job.Step{
 			Name:      packages[i].ImportPath,
 			Command:   slices.Concat([]string{binary, "-test.gocoverdir=" + coverage}, r.testArguments(), r.options.Arguments),
 			Directory: packages[i].Dir,
@@ -108,102 +108,33 @@ func (r *run) testArguments() []string {
 	return arguments
 }
 
-// session boots a guest for the steps that are left and follows it to its end. A package that ends the guest is marked as
-// failed; the steps after it stay left.
-func (r *run) session(ctx context.Context) error {
-	machine, err := r.bench.machine(r.bench.job(r.left), r.options.Memory)
-	if err != nil {
-		return err
-	}
-	if r.options.Verbose {
-		machine.Console = r.options.Output
-	}
-	begin := time.Now()
-	session, err := startSession(ctx, machine, r.options.Timeout+r.options.Grace)
-	if err != nil {
-		return err
-	}
-	var trouble error
-	fate := session.run(ctx, func(event job.Event) {
-		if event.Kind == job.Booted {
-			fmt.Fprintf(r.options.Output, "kernel %s, booted in %.1fs\n", event.Kernel, time.Since(begin).Seconds())
-		}
-		trouble = errors.Join(trouble, r.handle(ctx, event))
-	})
-	if fate == nil {
-		return trouble
-	}
-	if ctx.Err() != nil {
-		return errors.Join(context.Cause(ctx), trouble)
-	}
-	r.showConsole(session.guest, fate)
-	if r.current == nil {
-		// No package is to blame, and the next guest would fare no better.
-		return errors.Join(fmt.Errorf("%w: %w", ErrFailed, fate), trouble)
-	}
-	return errors.Join(r.endPackage(fate.Error()), trouble)
-}
+// guests is how many guests run at a time for that many packages.
+func (r *run) guests(packages int) int { return max(1, min(r.options.Guests, packages)) }
 
-func (r *run) handle(ctx context.Context, event job.Event) (err error) {
-	switch event.Kind {
-	case job.Started:
-		fmt.Fprintf(r.options.Output, "=== %s\n", event.Step)
-		r.current, err = newReport(ctx, event.Step, r.options.Verbose || r.options.Bench != "", r.options.Output)
-	case job.Output:
-		if r.current != nil {
-			_, err = r.current.Write(event.Output)
-		}
-	case job.Ended:
-		if r.current == nil {
+// runAll gives each package a guest of its own.
+func (r *run) runAll(ctx context.Context) error {
+	next := make(chan job.Step, len(r.steps))
+	for _, step := range r.steps {
+		next <- step
+	}
+	close(next)
+	guests := r.guests(len(r.steps))
+	group, ctx := errgroup.WithContext(ctx)
+	for number := range guests {
+		group.Go(func() error {
+			lane, err := r.newLane(number, guests > 1)
+			if err != nil {
+				return err
+			}
+			for step := range next {
+				if err := lane.do(ctx, step); err != nil {
+					return err
+				}
+			}
 			return nil
-		}
-		failure := ""
-		if event.Status != 0 {
-			failure = fmt.Sprintf("exit status %d", event.Status)
-		}
-		r.coverage = append(r.coverage, r.coverageDirectory(event.Step))
-		err = r.endPackage(failure)
+		})
 	}
-	return err
-}
-
-// endPackage counts and shows the result of the current package. Failure is empty if its binary was content.
-func (r *run) endPackage(failure string) error {
-	report := r.current
-	r.current = nil
-	r.left = r.left[1:]
-	err := report.finish()
-	r.testsRun += report.ran() + report.benchmarks
-	switch {
-	case failure != "":
-	case report.failed > 0:
-		failure = "failed tests"
-	case report.ran()+report.benchmarks == 0 && r.options.Run == "":
-		failure = "no test was run"
-	}
-	word := "ok  "
-	if failure != "" {
-		word = "FAIL"
-		failure = ": " + failure
-		report.showHeld()
-		r.failedPackages = append(r.failedPackages, report.name)
-	}
-	fmt.Fprintf(r.options.Output, "%s %s %.1fs: %d passed, %d failed, %d skipped%s\n",
-		word, report.name, time.Since(report.begin).Seconds(), report.passed, report.failed, report.skipped, failure)
-	return err
-}
-
-func (r *run) showConsole(guest *uml.Guest, fate error) {
-	fmt.Fprintf(r.options.Output, "%v\n", fate)
-	if r.options.Verbose {
-		return // it was shown as it came
-	}
-	lines := strings.SplitAfter(guest.ConsoleTail(), "\n")
-	lines = lines[max(0, len(lines)-consoleLines):]
-	fmt.Fprintf(r.options.Output, "end of the guest's console:\n")
-	for _, line := range lines {
-		_, _ = io.WriteString(r.options.Output, "  | "+strings.TrimRight(line, "\r\n")+"\n")
-	}
+	return group.Wait()
 }
 
 func (r *run) verdict() error {

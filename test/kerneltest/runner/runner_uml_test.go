@@ -58,6 +58,26 @@ func TestRunPasses(t *testing.T) {
 	}
 }
 
+// Two guests run three packages: results say whose they are, and one that hangs takes nothing from the others.
+func TestRunSeveralGuests(t *testing.T) {
+	options, output := testOptions(t, "passing", "blocked", "failing")
+	options.Guests = 2
+	if err := Run(t.Context(), options); !errors.Is(err, ErrFailed) {
+		t.Errorf("got %v, want ErrFailed", err)
+	}
+	for _, want := range []string{
+		`(?m)^    pass passing: TestPassing \(\d+\.\d\ds\)$`,
+		`(?m)^ok   .*/testdata/passing .*: 1 passed, 0 failed, 0 skipped$`,
+		`(?m)^FAIL .*/testdata/failing .*1 passed, 1 failed, 0 skipped`,
+		`(?m)^FAIL .*/testdata/blocked .*guest hung`,
+		`(?m)^ +50\.0% .*/testdata/passing$`,
+	} {
+		if !regexp.MustCompile(want).MatchString(output.String()) {
+			t.Errorf("no %s in the output", want)
+		}
+	}
+}
+
 func TestRunIsVerbose(t *testing.T) {
 	options, output := testOptions(t, "passing")
 	options.Verbose = true

@@ -40,10 +40,14 @@ func Shell(ctx context.Context, options Options) (err error) {
 	if err != nil {
 		return err
 	}
-	description := bench.job([]job.Step{{
+	disks, err := bench.makeDisks(0)
+	if err != nil {
+		return err
+	}
+	description := bench.job(disks, job.Step{
 		Name: "shell", Command: shellCommand(), Directory: working,
 		Environment: []string{"TESTS=" + bench.directory, `PS1=guest:\w# `},
-	}})
+	})
 	description.Interactive = true
 	terminal, onTerminal := options.Input.(*os.File)
 	onTerminal = onTerminal && term.IsTerminal(int(terminal.Fd()))
@@ -54,7 +58,7 @@ func Shell(ctx context.Context, options Options) (err error) {
 		}
 		description.Columns, description.Rows = uint16(columns), uint16(rows)
 	}
-	machine, err := bench.machine(description, options.Memory)
+	machine, err := bench.machine(0, description, options.Memory)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"syscall"
 
@@ -32,6 +33,7 @@ func run() error {
 	options := runner.Options{Input: os.Stdin, Output: os.Stdout, Grace: runner.DefaultGrace}
 	shell := flag.Bool("shell", false, "build the tests of the packages, if any, and open a shell in a guest")
 	memory := flag.Int64("memory", runner.DefaultMemory>>20, "memory of the guest in `MiB`")
+	flag.IntVar(&options.Guests, "guests", defaultGuests(), "run the tests of `n` packages at a time")
 	flag.StringVar(&options.Run, "run", "", "run only tests that match this `regexp`")
 	flag.StringVar(&options.Bench, "bench", "", "run also benchmarks that match this `regexp`")
 	flag.IntVar(&options.Count, "count", 1, "run each test `n` times")
@@ -41,6 +43,9 @@ func run() error {
 	arguments := flag.String("args", "", "pass these `words` on to the test binaries")
 	flag.StringVar(&options.CoverProfile, "coverprofile", "", "write a merged cover profile to this `file`")
 	flag.Parse()
+	if options.Bench != "" || options.Verbose {
+		options.Guests = 1 // figures want the machine to themselves, and two packages' words would be mixed up
+	}
 	options.Memory = *memory << 20
 	options.Packages = flag.Args()
 	options.Arguments = strings.Fields(*arguments)
@@ -62,3 +67,6 @@ func run() error {
 	}
 	return err
 }
+
+// defaultGuests: a guest has one processor, and the programs around it want some of the second.
+func defaultGuests() int { return max(1, min(2, runtime.NumCPU())) }
