@@ -16,6 +16,7 @@ import (
 // +kubebuilder:printcolumn:name="Node",type=string,JSONPath=`.spec.nodeName`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Healthy",type=string,JSONPath=`.status.conditions[?(@.type=="Healthy")].status`
 // +kubebuilder:printcolumn:name="Size",type=string,JSONPath=`.status.data.total`
 // +kubebuilder:printcolumn:name="Used",type=string,JSONPath=`.status.data.used`
 // +kubebuilder:printcolumn:name="Space",type=string,JSONPath=`.status.data.state`

@@ -38,6 +38,7 @@ func TestRefusedValues(t *testing.T) {
 		"controller: {createTimeout: 45}":                                                  {"/controller/createTimeout", "want string"},
 		"controller: {createTimeout: soon}":                                                {"/controller/createTimeout", "pattern"},
 		"controller: {kubeAPI: {qps: 0}}":                                                  {"/controller/kubeAPI/qps"},
+		"node: {kubeAPI: {burst: -1}}":                                                     {"/node/kubeAPI/burst"},
 		"sidecars: {attacher: {}}":                                                         {"/sidecars", "'attacher' not allowed"},
 		"sidecars: {resizer: {workers: 0}}":                                                {"/sidecars/resizer/workers", "minimum"},
 		"storageClasses: [{name: a, allowVolumeExpansion: 1}]":                             {"/storageClasses/0/allowVolumeExpansion", "want boolean"},
