@@ -11,17 +11,20 @@ import (
 	"github.com/csi-dm/csi-dm/pkg/devicemapper"
 )
 
-// deletionSlice is how many mapped pool blocks are given back at once. The pool's other volumes wait meanwhile: the kernel
-// unmaps under the lock of the pool's metadata, and passes discards down in front of their I/O. Tests lower it.
+// deletionSlice is how many mapped pool blocks are given back at once, at most. The pool's other volumes wait meanwhile: the
+// kernel unmaps under the lock of the pool's metadata, and passes discards down in front of their I/O. Tests lower it.
 var deletionSlice int64 = 1024
 
-// A slice that takes longer than slowSlice is followed by one of half the blocks, down to smallestSlice.
+// Nobody knows beforehand what a slice costs: blocks that lie scattered in the pool, each with a count in another block of
+// the metadata, take many times as long as a run. So a deletion begins with firstSlice blocks. A slice that takes longer than
+// slowSlice is followed by one of half as many, down to smallestSlice; one that takes less than a quarter of it, by twice as many.
 const (
-	slowSlice     = 20 * time.Millisecond
+	firstSlice    = 128
 	smallestSlice = 32
+	slowSlice     = 8 * time.Millisecond
 )
 
-// errLarge: the thin device holds more than one slice.
+// errLarge: the thin device holds more than deletionSlice.
 var errLarge = errors.New("holds more blocks than one slice")
 
 // giveBack deletes a thin device and with it the blocks that it shares with none. The kernel's delete message walks all
@@ -39,7 +42,7 @@ func (p *Pool) giveBack(ctx context.Context, d *deletion, onlySmall bool) error 
 		return err
 	}
 	passdown := status.Discards == devicemapper.DiscardPassdown
-	if status.Discards != devicemapper.DiscardIgnore && (passdown || d.size > p.sliceBytes()) {
+	if status.Discards != devicemapper.DiscardIgnore && (passdown || d.size > p.firstSlice()) {
 		if err := p.unmap(ctx, d, passdown, onlySmall); err != nil {
 			return err
 		}
@@ -59,7 +62,10 @@ func (p *Pool) giveBack(ctx context.Context, d *deletion, onlySmall bool) error 
 	return nil
 }
 
-func (p *Pool) sliceBytes() int64 { return deletionSlice * p.label.BlockSectors.Bytes() }
+// firstSlice is the length of a deletion's first slice, in bytes.
+func (p *Pool) firstSlice() int64 {
+	return min(firstSlice, deletionSlice) * p.label.BlockSectors.Bytes()
+}
 
 // unmap activates the thin device under a name of the engine's own, and discards slice by slice what may be discarded, or as
 // much of it that one slice is left where the devices below need not be told.
@@ -79,7 +85,8 @@ func (p *Pool) unmap(ctx context.Context, d *deletion, passdown, onlySmall bool)
 	if err != nil || mapped == 0 {
 		return err
 	}
-	if onlySmall && mapped > p.sliceBytes() {
+	block := p.label.BlockSectors.Bytes()
+	if onlySmall && mapped > deletionSlice*block {
 		return errLarge
 	}
 	extents := []extent{{0, end}}
@@ -94,13 +101,9 @@ func (p *Pool) unmap(ctx context.Context, d *deletion, passdown, onlySmall bool)
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	block := p.label.BlockSectors.Bytes()
-	for length := p.sliceBytes(); len(extents) > 0 && (passdown || mapped > p.sliceBytes()); {
+	for length := p.firstSlice(); len(extents) > 0 && (passdown || mapped > length); {
 		var slice []extent
-		if slice, extents = cutExtents(extents, length); passdown && mapped <= p.sliceBytes() && length == p.sliceBytes() {
-			// However far apart the rest lies, it is no more than a slice.
-			slice, extents = append(slice, extents...), nil
-		}
+		slice, extents = cutExtents(extents, length)
 		var refused error
 		took, err := p.pace.do(ctx, func() error { refused = discardExtents(file, slice); return nil })
 		if err != nil {

@@ -44,8 +44,10 @@ func TestNextSlice(t *testing.T) {
 		want   int64
 	}{
 		{1024, time.Millisecond, 1024},
-		{1024, 10 * time.Millisecond, 1024},
-		{1024, 30 * time.Millisecond, 512},
+		{1024, 8 * time.Millisecond, 1024},
+		{1024, 9 * time.Millisecond, 512},
+		{128, 2 * time.Millisecond, 128},
+		{128, 1999 * time.Microsecond, 256},
 		{512, time.Millisecond, 1024},
 		{33, time.Second, 32},
 		{32, time.Hour, 32},
