@@ -26,7 +26,10 @@ build: require-go ## Build the csi-dm binary into bin/
 ##### Tests
 
 .PHONY: test
-test: unit-test chart-test kernel-test crash-short api-test e2e-test ## Run all tests: unit, chart, kernel, crash, API server, end to end
+test: unit-test chart-test kernel-test crash-short api-test e2e-main-test ## Run the tests: unit, chart, kernel, crash, API server, end to end of the main job
+
+.PHONY: test-all
+test-all: unit-test chart-test kernel-harness-test kernel-test crash-short api-test lab-test e2e-test ## Run those and what takes too long for each change
 
 .PHONY: unit-test
 unit-test: require-go ## Run the tests that need no kernel and no cluster, with the race detector

@@ -11,7 +11,7 @@ declare -A packages=(
 	[race]='gcc libc6-dev'
 	[filesystems]='e2fsprogs xfsprogs util-linux'
 	[kernel]='user-mode-linux e2fsprogs xfsprogs dmsetup thin-provisioning-tools lvm2 udev'
-	[lab]='user-mode-linux e2fsprogs xfsprogs dmsetup thin-provisioning-tools iproute2 iptables runc busybox-static ca-certificates kmod mount'
+	[lab]='user-mode-linux e2fsprogs xfsprogs dmsetup thin-provisioning-tools iproute2 iptables crun busybox-static ca-certificates kmod mount'
 	[images]='debootstrap buildah ca-certificates'
 )
 

@@ -20,6 +20,7 @@ const blockSize = 64 * mebibyte
 // TestBlock: a pod finds a block device of the size it asked for, which reads as zeros although other tenants' data was in the
 // pool before; what it wrote is there after the pod, and after the node's power, is gone; a read-only one refuses writes.
 func TestBlock(t *testing.T) {
+	beyondMainJob(t)
 	f := newFixture(t, 15*time.Minute)
 	node := suite.nodes[0]
 	f.leaveTraces(node)

@@ -13,6 +13,7 @@ import (
 // TestCloneChain: a claim is cloned on its node in an instant, in use or not, and so is the clone, ten times. Each holds what those
 // before it held, and none sees what is written to another later.
 func TestCloneChain(t *testing.T) {
+	beyondMainJob(t)
 	t.Parallel()
 	const links = 10
 	f := newFixture(t, 15*time.Minute)

@@ -36,6 +36,7 @@ func inlineSource(fsType string, attributes map[string]string) *corev1.VolumeSou
 // TestInlineEphemeral: pods have inline volumes of either file system, of which the API server holds nothing but their sum; they go
 // with their pods, and with all that the pods wrote.
 func TestInlineEphemeral(t *testing.T) {
+	beyondMainJob(t)
 	const size = 320 * mebibyte
 	f := newFixture(t, 10*time.Minute)
 	node := suite.nodes[0]
@@ -69,6 +70,7 @@ func TestInlineEphemeral(t *testing.T) {
 
 // TestInlineEphemeralRefused: what a pod asks and cannot have stands in an event on the pod, with what is allowed, and nothing is made.
 func TestInlineEphemeralRefused(t *testing.T) {
+	beyondMainJob(t)
 	f := newFixture(t, 8*time.Minute)
 	node := suite.nodes[0]
 	var pods []*corev1.Pod
@@ -105,6 +107,7 @@ func TestInlineEphemeralRefused(t *testing.T) {
 // TestInlineEphemeralReclaimed: an inline volume goes although its pod was deleted by force while its agent was down, and although it was
 // while its node was without power.
 func TestInlineEphemeralReclaimed(t *testing.T) {
+	beyondMainJob(t)
 	f := newFixture(t, 15*time.Minute)
 	node := suite.nodes[0]
 	// That one stays, and keeps what it wrote.
@@ -148,6 +151,7 @@ func TestInlineEphemeralReclaimed(t *testing.T) {
 
 // TestGenericEphemeral: a claim that is a pod's own (ephemeral.volumeClaimTemplate) is made, and goes, with the pod.
 func TestGenericEphemeral(t *testing.T) {
+	beyondMainJob(t)
 	t.Parallel()
 	f := newFixture(t, 8*time.Minute)
 	pod := f.run(cluster.Pod{Name: "generic", Source: &corev1.VolumeSource{Ephemeral: &corev1.EphemeralVolumeSource{

@@ -100,6 +100,7 @@ func expandTwice(f *fixture, fsType, class string) {
 // TestExpandRefused: a claim that would grow beyond the headroom is told how much there is, its pod writes on, and a size that
 // fits goes through; a smaller size is refused where it is asked for.
 func TestExpandRefused(t *testing.T) {
+	beyondMainJob(t)
 	t.Parallel()
 	const size, fits, far = 64 * mebibyte, 128 * mebibyte, 1 << 44
 	f := newFixture(t, 8*time.Minute)
@@ -134,6 +135,7 @@ func TestExpandRefused(t *testing.T) {
 // TestExpandThroughKills: claims of both file systems grow although the agents and the controllers are killed in the middle; each in
 // the end has its size in the claim, on the device and in the pod.
 func TestExpandThroughKills(t *testing.T) {
+	beyondMainJob(t)
 	const count, size, grown = 6, 320 * mebibyte, 448 * mebibyte
 	f := newFixture(t, 15*time.Minute)
 	var writers []*writer

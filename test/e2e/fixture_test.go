@@ -42,6 +42,15 @@ type fixture struct {
 	ended     func()
 }
 
+// beyondMainJob is called first by tests of single features that the main job does not need: make e2e-test runs them, make test, which
+// has to finish within an hour on two cores with nothing built before, does not.
+func beyondMainJob(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("a feature beyond the main job: make e2e-test runs it")
+	}
+}
+
 func newFixture(t *testing.T, limit time.Duration) *fixture {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)

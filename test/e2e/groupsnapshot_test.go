@@ -32,6 +32,7 @@ done`
 // TestGroupSnapshot: the volumes of a pod that writes first to one and then to the other are restored from a VolumeGroupSnapshot,
 // and hold the same number, or the first one more: they are of one moment.
 func TestGroupSnapshot(t *testing.T) {
+	beyondMainJob(t)
 	f := newFixture(t, 15*time.Minute)
 	node := suite.nodes[0]
 	labels := map[string]string{"group": f.namespace}
@@ -85,6 +86,7 @@ func TestGroupSnapshot(t *testing.T) {
 
 // TestGroupSnapshotOfTwoNodes: volumes on two nodes are no group, and the VolumeGroupSnapshot says why.
 func TestGroupSnapshotOfTwoNodes(t *testing.T) {
+	beyondMainJob(t)
 	t.Parallel()
 	f := newFixture(t, 5*time.Minute)
 	labels := map[string]string{"group": f.namespace}

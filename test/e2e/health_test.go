@@ -26,6 +26,7 @@ const healthPatience = 90 * time.Second
 // TestHealth: the disk below a pool gives errors for a while. The pod's status, the CSINode, the metric and an event on the claim say
 // so, and that it is well again.
 func TestHealth(t *testing.T) {
+	beyondMainJob(t)
 	f := newFixture(t, 8*time.Minute)
 	claim := f.claim("health", classExt4, 64*mebibyte)
 	pod := f.run(cluster.Pod{Name: "health", Claim: claim.Name})

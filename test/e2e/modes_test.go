@@ -18,6 +18,7 @@ import (
 // TestGroupAndSharing: kubelet gives a pod's fsGroup its volume, so that a user who is not root can write (fsGroupPolicy File); a
 // second pod on the node shares it, and writes nothing where it has it read-only.
 func TestGroupAndSharing(t *testing.T) {
+	beyondMainJob(t)
 	t.Parallel()
 	f := newFixture(t, 8*time.Minute)
 	const user, group = 1234, 4321
@@ -51,6 +52,7 @@ func TestGroupAndSharing(t *testing.T) {
 
 // TestClassSettings: what the class says of mkfs, of the mount and of the root directory is so in the pod.
 func TestClassSettings(t *testing.T) {
+	beyondMainJob(t)
 	t.Parallel()
 	f := newFixture(t, 8*time.Minute)
 	for fsType, mkfs := range map[string]string{"ext4": "-I 512", "xfs": "-i size=1024"} {
@@ -101,6 +103,7 @@ func hasInodeSize(output, size string) bool {
 
 // TestReadWriteOncePod: a second pod waits until the first is gone.
 func TestReadWriteOncePod(t *testing.T) {
+	beyondMainJob(t)
 	t.Parallel()
 	f := newFixture(t, 8*time.Minute)
 	_, err := f.CreateClaim(f.ctx, cluster.Claim{Namespace: f.namespace, Name: "one", Class: classExt4, Size: 64 * mebibyte, AccessMode: corev1.ReadWriteOncePod})
@@ -123,6 +126,7 @@ func TestReadWriteOncePod(t *testing.T) {
 
 // TestManyReaders: a clone that is ReadOnlyMany has the data of its source, for any number of pods on its node, and none writes.
 func TestManyReaders(t *testing.T) {
+	beyondMainJob(t)
 	t.Parallel()
 	f := newFixture(t, 8*time.Minute)
 	f.claim("source", classXFS, 320*mebibyte)
@@ -146,6 +150,7 @@ func TestManyReaders(t *testing.T) {
 
 // TestRefusedAccessModes: what a volume on one node cannot be is refused with the list of what it can be.
 func TestRefusedAccessModes(t *testing.T) {
+	beyondMainJob(t)
 	t.Parallel()
 	f := newFixture(t, 5*time.Minute)
 	for name, mode := range map[string]corev1.PersistentVolumeAccessMode{"many-writers": corev1.ReadWriteMany, "many-readers": corev1.ReadOnlyMany} {

@@ -19,6 +19,7 @@ const selectedNode = "volume.kubernetes.io/selected-node"
 // restored or cloned claim comes to run on the node that has it; a pod with a new claim stays where the scheduler put it. As long
 // as the node with the data has no room the pod and its claim say so, and which node that is.
 func TestRelocation(t *testing.T) {
+	beyondMainJob(t)
 	const size = 64 * mebibyte
 	f := newFixture(t, 15*time.Minute)
 	home, other := suite.nodes[0], suite.nodes[1]

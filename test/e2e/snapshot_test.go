@@ -123,6 +123,7 @@ func (f *fixture) awaitNoVolume(claim string) {
 // TestUnknownSnapshotParameters: a VolumeSnapshotClass has no parameters. A snapshot of one that has some fails with their name, and
 // its VolumeSnapshot can be deleted.
 func TestUnknownSnapshotParameters(t *testing.T) {
+	beyondMainJob(t)
 	t.Parallel()
 	f := newFixture(t, 5*time.Minute)
 	claim, _ := f.volumeOn(suite.nodes[0], "source", classExt4, 64*mebibyte)

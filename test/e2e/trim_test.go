@@ -17,6 +17,7 @@ import (
 // TestTrim: what pods delete in their volumes comes back to the pool at the agent's next trim, and the metric says so. The lab's agents trim
 // every deployment.TrimInterval.
 func TestTrim(t *testing.T) {
+	beyondMainJob(t)
 	const size, written = 320 * mebibyte, 64 * mebibyte
 	f := newFixture(t, 8*time.Minute)
 	node := suite.nodes[0]

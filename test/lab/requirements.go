@@ -14,7 +14,7 @@ var requirements = []struct{ program, source string }{
 	{"mkfs.ext4", "e2fsprogs"},
 	{"mkfs.xfs", "xfsprogs"},
 	{"nsenter", "util-linux"},
-	{"runc", "runc"},
+	{"crun", "crun"},
 	{"iptables-legacy", "iptables"},
 	{"modprobe", "kmod"},
 	{"busybox", "busybox-static"},

@@ -17,8 +17,12 @@ const (
 	containerdPatience = time.Minute
 )
 
-// writeContainerd writes the configuration of containerd and of the pods' network.
+// writeContainerd writes the configuration of containerd and of the pods' network. Statistics are collected rarely: once a
+// second, containerd's default, costs a quarter of a guest's processor with a dozen containers, and nobody reads them.
 func writeContainerd(config Config) error {
+	if err := writeRuntime(); err != nil {
+		return err
+	}
 	return writeFiles(map[string]string{
 		containerdConfig: fmt.Sprintf(`version = 3
 root = "/var/lib/containerd"
@@ -29,19 +33,24 @@ state = "/run/containerd"
 
 [plugins."io.containerd.cri.v1.images"]
   snapshotter = "overlayfs"
+  stats_collect_period = 600
   [plugins."io.containerd.cri.v1.images".pinned_images]
     sandbox = %q
 
 [plugins."io.containerd.cri.v1.runtime"]
   restrict_oom_score_adj = true
+  stats_collect_period = "5m"
+  stats_retention_period = "10m"
   [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
     [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
+      BinaryName = %q
       SystemdCgroup = false
   [plugins."io.containerd.cri.v1.runtime".cni]
+    use_internal_loopback = true
     bin_dirs = [%q]
     conf_dir = %q
-`, containerdSocket, config.PauseImage, HostPath(config.CNI), networkFolder),
+`, containerdSocket, config.PauseImage, runtimeProgram, HostPath(config.CNI), networkFolder),
 
 		// Reservations are on a tmpfs: after a power cut no pod has an address.
 		filepath.Join(networkFolder, "10-lab.conflist"): fmt.Sprintf(`{
