@@ -24,7 +24,7 @@ import (
 // and again while the pods start. All twenty pods run in the end, each on a volume that no other has and that was made once.
 func TestKills(t *testing.T) {
 	const count, size = 20, 64 * mebibyte
-	f := newFixture(t, 20*time.Minute)
+	f := newFixture(t, 25*time.Minute)
 	registered := map[string][]string{}
 	for _, node := range suite.nodes {
 		names, err := suite.deployment.RegistryVolumes(f.ctx, node)
@@ -44,7 +44,8 @@ func TestKills(t *testing.T) {
 	f.kill("while pods started")
 
 	for _, pod := range pods {
-		f.must(f.AwaitRunning(f.ctx, 8*time.Minute, pod))
+		// Kubelet waits up to two minutes before it tries a mount again that met no driver, and then starts ten pods on one processor.
+		f.must(f.AwaitRunning(f.ctx, 12*time.Minute, pod))
 	}
 	// The pods need the driver no more; its own containers may still wait for their restart, and are asked now.
 	f.must(suite.deployment.AwaitRollout(f.ctx))
