@@ -1,11 +1,9 @@
 package main
 
 import (
-	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
-	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/csi-dm/csi-dm/pkg/controller"
@@ -22,9 +20,9 @@ func newControllerCommand() *cobra.Command {
 			if err := options.Validate(); err != nil {
 				return err
 			}
-			config, err := clientcmd.BuildConfigFromFlags("", options.Kubeconfig)
+			config, err := options.APIConfig()
 			if err != nil {
-				return fmt.Errorf("find the API server: %w", err)
+				return err
 			}
 			c, err := controller.New(command.Context(), config, options, metrics.Registry)
 			if err != nil {

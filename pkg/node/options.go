@@ -1,9 +1,7 @@
 package node
 
 import (
-	"errors"
 	"fmt"
-	"net"
 	"path/filepath"
 	"strings"
 	"time"
@@ -13,7 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/csi-dm/csi-dm/api/v1alpha1"
-	"github.com/csi-dm/csi-dm/pkg/grpcserver"
+	"github.com/csi-dm/csi-dm/pkg/serverflags"
 )
 
 // leastTrimInterval keeps trims from being all that a node does.
@@ -24,12 +22,9 @@ const DefaultRunDirectory = "/run/csi-dm"
 
 // Options are what the node plugin is started with.
 type Options struct {
-	// Endpoint is the CSI service's socket. Kubelet must see it at the same path.
-	Endpoint string
+	serverflags.Options
 	// NodeID is the Kubernetes node's name.
 	NodeID string
-	// HTTPEndpoint is the TCP address for health and metrics; empty for none.
-	HTTPEndpoint string
 	// KubeletDirectory is kubelet's root directory, at the same path as on the host.
 	KubeletDirectory string
 	// StateDirectory outlives a boot of the node.
@@ -37,8 +32,6 @@ type Options struct {
 	RunDirectory   string
 	// LoopbackDirectory is for the files of loopback pools; empty for none.
 	LoopbackDirectory string
-	// Kubeconfig is empty inside a cluster.
-	Kubeconfig string
 	// MaximumVolumes per node, 0 for no limit.
 	MaximumVolumes int64
 	// EphemeralSizeLimit is the largest size of an inline ephemeral volume, a quantity; empty: there are none.
@@ -47,60 +40,46 @@ type Options struct {
 	TrimInterval time.Duration
 	// XFSNoSpaceRetries: 0 or more, or -1 for ever.
 	XFSNoSpaceRetries int
-	APIQPS            float32
-	APIBurst          int
 }
 
 // DefaultOptions are what the flags default to.
 func DefaultOptions() Options {
 	const kubelet = "/var/lib/kubelet"
 	return Options{
-		Endpoint:          "unix://" + kubelet + "/plugins/" + v1alpha1.DriverName + "/csi.sock",
-		HTTPEndpoint:      ":9809",
+		Options: serverflags.Options{
+			Endpoint:     "unix://" + kubelet + "/plugins/" + v1alpha1.DriverName + "/csi.sock",
+			HTTPEndpoint: ":9809",
+			APIQPS:       50,
+			APIBurst:     100,
+		},
 		KubeletDirectory:  kubelet,
 		StateDirectory:    "/var/lib/csi-dm",
 		RunDirectory:      DefaultRunDirectory,
 		TrimInterval:      24 * time.Hour,
 		XFSNoSpaceRetries: 10,
-		APIQPS:            50,
-		APIBurst:          100,
 	}
 }
 
 // AddFlags binds the options to flags.
 func (o *Options) AddFlags(flags *pflag.FlagSet) {
-	flags.StringVar(&o.Endpoint, "endpoint", o.Endpoint, "where the CSI service is served: unix:// and an absolute path, which kubelet must see at the same place")
+	o.Options.AddFlags(flags)
 	flags.StringVar(&o.NodeID, "node-id", o.NodeID, "name of the Kubernetes node (required)")
-	flags.StringVar(&o.HTTPEndpoint, "http-endpoint", o.HTTPEndpoint, "TCP address for /healthz, /readyz and /metrics; empty for none")
 	flags.StringVar(&o.KubeletDirectory, "kubelet-dir", o.KubeletDirectory, "kubelet's root directory, at the same path as on the host")
 	flags.StringVar(&o.StateDirectory, "state-dir", o.StateDirectory, "directory for what must outlive a boot of the node")
 	flags.StringVar(&o.RunDirectory, "run-dir", o.RunDirectory, "directory for what need not: the admin's socket, the lock of the node")
 	flags.StringVar(&o.LoopbackDirectory, "loopback-dir", o.LoopbackDirectory, "directory for the files of loopback pools; empty: there can be none")
-	flags.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "how to reach the API server; empty inside a cluster")
 	flags.Int64Var(&o.MaximumVolumes, "max-volumes-per-node", o.MaximumVolumes, "volumes that the scheduler may put on the node; 0 for no limit")
 	flags.StringVar(&o.EphemeralSizeLimit, "ephemeral-size-limit", o.EphemeralSizeLimit, "largest size of an inline ephemeral volume, such as 10Gi; empty: pods can have none")
 	flags.DurationVar(&o.TrimInterval, "trim-interval", o.TrimInterval, "how often mounted file systems give back to their pools what they do not use any more; 0 for never")
 	flags.IntVar(&o.XFSNoSpaceRetries, "xfs-nospace-max-retries", o.XFSNoSpaceRetries, "how often xfs tries again to write metadata to a full pool before it shuts down; -1 for ever")
-	flags.Float32Var(&o.APIQPS, "kube-api-qps", o.APIQPS, "requests to the API server per second")
-	flags.IntVar(&o.APIBurst, "kube-api-burst", o.APIBurst, "requests to the API server in a burst")
 }
 
 // Validate refuses what cannot work; each error names the flag, its value and what is allowed.
 func (o *Options) Validate() error {
-	var errs []error
-	refuse := func(flag string, value any, allowed string) {
-		errs = append(errs, fmt.Errorf("--%s: %q is not allowed: %s", flag, fmt.Sprint(value), allowed))
-	}
-	if _, err := grpcserver.ParseEndpoint(o.Endpoint); err != nil {
-		errs = append(errs, fmt.Errorf("--endpoint: %w", err))
-	}
+	var refusals serverflags.Refusals
+	o.Check(&refusals)
 	if problems := validation.IsDNS1123Subdomain(o.NodeID); len(problems) > 0 {
-		refuse("node-id", o.NodeID, "must be the name of a Kubernetes node: "+strings.Join(problems, "; "))
-	}
-	if o.HTTPEndpoint != "" {
-		if _, _, err := net.SplitHostPort(o.HTTPEndpoint); err != nil {
-			refuse("http-endpoint", o.HTTPEndpoint, "must be HOST:PORT or :PORT, or empty")
-		}
+		refusals.Add("node-id", o.NodeID, "must be the name of a Kubernetes node: "+strings.Join(problems, "; "))
 	}
 	for _, directory := range []struct {
 		flag, path string
@@ -115,28 +94,22 @@ func (o *Options) Validate() error {
 			continue
 		}
 		if !filepath.IsAbs(directory.path) || filepath.Clean(directory.path) != directory.path || directory.path == "/" {
-			refuse(directory.flag, directory.path, "must be an absolute path without empty, '.' or '..' parts")
+			refusals.Add(directory.flag, directory.path, "must be an absolute path without empty, '.' or '..' parts")
 		}
 	}
 	if o.MaximumVolumes < 0 {
-		refuse("max-volumes-per-node", o.MaximumVolumes, "must be 0 (no limit) or more")
+		refusals.Add("max-volumes-per-node", o.MaximumVolumes, "must be 0 (no limit) or more")
 	}
 	if _, err := o.ephemeralSizeLimit(); err != nil {
-		refuse("ephemeral-size-limit", o.EphemeralSizeLimit, "must be a size greater than 0 such as 10Gi, or empty (no inline ephemeral volumes)")
+		refusals.Add("ephemeral-size-limit", o.EphemeralSizeLimit, "must be a size greater than 0 such as 10Gi, or empty (no inline ephemeral volumes)")
 	}
 	if o.TrimInterval != 0 && o.TrimInterval < leastTrimInterval {
-		refuse("trim-interval", o.TrimInterval, "must be 0 (never) or "+leastTrimInterval.String()+" or more")
+		refusals.Add("trim-interval", o.TrimInterval, "must be 0 (never) or "+leastTrimInterval.String()+" or more")
 	}
 	if o.XFSNoSpaceRetries < -1 {
-		refuse("xfs-nospace-max-retries", o.XFSNoSpaceRetries, "must be -1 (for ever), 0 or more")
+		refusals.Add("xfs-nospace-max-retries", o.XFSNoSpaceRetries, "must be -1 (for ever), 0 or more")
 	}
-	if o.APIQPS <= 0 {
-		refuse("kube-api-qps", o.APIQPS, "must be greater than 0")
-	}
-	if o.APIBurst <= 0 {
-		refuse("kube-api-burst", o.APIBurst, "must be greater than 0")
-	}
-	return errors.Join(errs...)
+	return refusals.Err()
 }
 
 // ephemeralSizeLimit is the limit in bytes, 0 for none at all.

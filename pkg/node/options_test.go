@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/csi-dm/csi-dm/pkg/serverflags"
 )
 
 func TestOptions(t *testing.T) {
@@ -55,8 +57,8 @@ func TestFlags(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Options{
-		Endpoint: "/e", NodeID: "n", KubeletDirectory: "/k", StateDirectory: "/s", RunDirectory: "/r", LoopbackDirectory: "/l",
-		Kubeconfig: "/c", MaximumVolumes: 5, XFSNoSpaceRetries: -1, APIQPS: 7, APIBurst: 8, EphemeralSizeLimit: "10Gi", TrimInterval: time.Hour,
+		Options: serverflags.Options{Endpoint: "/e", Kubeconfig: "/c", APIQPS: 7, APIBurst: 8}, NodeID: "n", KubeletDirectory: "/k", StateDirectory: "/s", RunDirectory: "/r", LoopbackDirectory: "/l",
+		MaximumVolumes: 5, XFSNoSpaceRetries: -1, EphemeralSizeLimit: "10Gi", TrimInterval: time.Hour,
 	}
 	if o != want {
 		t.Errorf("got %+v, want %+v", o, want)

@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
@@ -40,10 +39,11 @@ func Run(ctx context.Context, options Options) (err error) {
 	if err := options.Validate(); err != nil {
 		return err
 	}
-	api, err := apiConfig(options)
+	api, err := options.APIConfig()
 	if err != nil {
 		return err
 	}
+	api.UserAgent = "csi-dm-node/" + version.String()
 	for _, directory := range []string{options.RunDirectory, options.StateDirectory} {
 		if err := os.MkdirAll(directory, 0o700); err != nil {
 			return err
@@ -175,17 +175,4 @@ func serveKubelet(parent context.Context, options Options, service *csi.Node, ca
 		})
 	}
 	return group.Wait()
-}
-
-func apiConfig(options Options) (*rest.Config, error) {
-	config, err := rest.InClusterConfig()
-	if options.Kubeconfig != "" {
-		config, err = clientcmd.BuildConfigFromFlags("", options.Kubeconfig)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("--kubeconfig %q: %w", options.Kubeconfig, err)
-	}
-	config.QPS, config.Burst = options.APIQPS, options.APIBurst
-	config.UserAgent = "csi-dm-node/" + version.String()
-	return config, nil
 }
