@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"testing"
@@ -65,6 +66,49 @@ func TestBlock(t *testing.T) {
 	w.check("after a write that was refused")
 }
 
+// TestBlockCopies: a snapshot and a clone of a block device that a pod has open hold what was fsynced, in pods beside it and in a
+// larger device; what is written to one later, no other sees.
+func TestBlockCopies(t *testing.T) {
+	beyondMainJob(t)
+	f := newFixture(t, 10*time.Minute)
+	node := suite.nodes[0]
+	claim, err := f.CreateClaim(f.ctx, cluster.Claim{Namespace: f.namespace, Name: "block", Class: classExt4, Size: blockSize, Block: true})
+	f.must(err)
+	source := &deviceWriter{fixture: f, claim: claim, node: node}
+	source.start()
+	source.write(0)
+	object, err := f.CreateSnapshot(f.ctx, f.namespace, "block", classSnapshots, claim.Name)
+	f.must(err)
+	_, err = f.AwaitSnapshot(f.ctx, snapshotPatience, object)
+	f.must(err)
+	restored := source.copyTo(cluster.Claim{Name: "restored", Snapshot: "block", Size: 2 * blockSize})
+	source.write(16)
+	cloned := source.copyTo(cluster.Claim{Name: "cloned", Clone: claim.Name, Size: blockSize})
+	if size := f.shell(restored.pod, "blockdev --getsize64 "+cluster.DevicePath); size != strconv.Itoa(2*blockSize) {
+		f.Errorf("the restored device has %s bytes, %d were asked for", size, 2*blockSize)
+	}
+	if zeros := f.shell(restored.pod, fmt.Sprintf("dd if=%s bs=1M skip=16 2>/dev/null | tr -d '\\0' | wc -c", cluster.DevicePath)); zeros != "0" {
+		f.Errorf("%s bytes of the restored device are not zero behind what was written before the snapshot", zeros)
+	}
+	restored.write(0)
+	cloned.write(16)
+	source.check("after its copies were written to")
+	restored.check("restored")
+	cloned.check("cloned")
+}
+
+// copyTo starts a pod on a copy of the device, beside it, and checks that the copy holds what the device holds now.
+func (w *deviceWriter) copyTo(asked cluster.Claim) *deviceWriter {
+	w.Helper()
+	asked.Namespace, asked.Class, asked.Block = w.namespace, classExt4, true
+	claim, err := w.CreateClaim(w.ctx, asked)
+	w.must(err)
+	other := &deviceWriter{fixture: w.fixture, claim: claim, node: w.node, sums: maps.Clone(w.sums)}
+	other.start()
+	other.check(asked.Name)
+	return other
+}
+
 // leaveTraces writes other tenants' volumes full and deletes them, so that the pool's free blocks hold something.
 func (f *fixture) leaveTraces(node string) {
 	f.Helper()
@@ -91,7 +135,7 @@ type deviceWriter struct {
 
 func (w *deviceWriter) start() {
 	w.Helper()
-	w.pod = w.run(cluster.Pod{Name: "block", Claim: w.claim.Name, Node: w.node, Block: true, Change: func(pod *corev1.Pod) {
+	w.pod = w.run(cluster.Pod{Name: w.claim.Name, Claim: w.claim.Name, Node: w.node, Block: true, Change: func(pod *corev1.Pod) {
 		pod.Spec.Volumes[0].PersistentVolumeClaim.ReadOnly = w.readOnly
 	}})
 }
