@@ -110,9 +110,12 @@ func (s *snapshotRace) files() map[string][]byte {
 	s.makeRoom()
 	files := map[string][]byte{"synced": s.content("synced", 256<<10), "buffered": s.content("buffered", int(s.random.Int64N(3*mib))+64<<10)}
 	err := s.writeAll(files)
-	if err != nil {
-		// An earlier round's failure is told now. The owner mounts anew, as a pod that is started again.
+	// An earlier round's failure is told now, or by what is written when its mount ends. The owner mounts anew, as a pod that is started
+	// again and again.
+	for attempt := 0; err != nil && attempt < 3; attempt++ {
+		s.t.Logf("round %d: %v; the pool: %+v", s.round, err, get(s.pool.Status(testContext(s.t)))(s.t))
 		s.unmount()
+		s.makeRoom()
 		if err := filesystem.CheckExt4(testContext(s.t), s.source); err != nil {
 			s.t.Fatal(err)
 		}
