@@ -56,11 +56,14 @@ func TestVolumeColumns(t *testing.T) {
 	q := func(text string) *resource.Quantity { return ptr.To(resource.MustParse(text)) }
 	volume.Status = v1alpha1.ThinVolumeStatus{
 		ThinID: ptr.To[int64](0), Size: q("1Gi"), Allocated: q("300Mi"), Exclusive: q("100Mi"),
-		Conditions: []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReady, LastTransitionTime: metav1.Now()}},
+		Conditions: []metav1.Condition{
+			{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReady, LastTransitionTime: metav1.Now()},
+			{Type: v1alpha1.ConditionHealthy, Status: metav1.ConditionFalse, Reason: "Broken", LastTransitionTime: metav1.Now()},
+		},
 	}
 	must(t, suite.Status().Patch(t.Context(), volume, client.MergeFrom(before)))
 	all, narrow, cells := table(t, "thinvolumes", volume.Name)
-	if want := []string{"Name", "Node", "Pool", "Size", "Allocated", "Exclusive", "Ready", "Reason", "Namespace", "Claim", "Age"}; !slices.Equal(narrow, want) {
+	if want := []string{"Name", "Node", "Pool", "Size", "Allocated", "Exclusive", "Ready", "Reason", "Healthy", "Namespace", "Claim", "Age"}; !slices.Equal(narrow, want) {
 		t.Errorf("columns are %v, want %v", narrow, want)
 	}
 	for _, wide := range []string{"Capacity", "FSType", "ThinID"} {
@@ -70,7 +73,7 @@ func TestVolumeColumns(t *testing.T) {
 	}
 	for column, want := range map[string]string{
 		"Name": volume.Name, "Node": node, "Pool": "rights", "Size": "1Gi", "Allocated": "300Mi", "Exclusive": "100Mi", "Ready": "True",
-		"Reason": "Ready", "Namespace": "shop", "Claim": "database", "Capacity": "1Gi", "FSType": "ext4", "ThinID": "0",
+		"Reason": "Ready", "Healthy": "False", "Namespace": "shop", "Claim": "database", "Capacity": "1Gi", "FSType": "ext4", "ThinID": "0",
 	} {
 		if cells[column] != want {
 			t.Errorf("column %s says %q, want %q", column, cells[column], want)
