@@ -86,8 +86,13 @@ func (d sourceDevice) sameLabel(file *os.File) error {
 		return nil
 	}
 	current, err := readLabel(file)
-	if (err == nil) == (d.err == nil) && current.PoolID == d.label.PoolID {
+	switch {
+	case err != nil && !errors.Is(err, errNoLabel):
+		return fmt.Errorf("%s: %w", d.Path, err)
+	case current.PoolID == d.label.PoolID:
 		return nil
+	case err != nil:
+		return fmt.Errorf("%w: %s: its label was removed by another process meanwhile", ErrDeviceInUse, d.Path)
 	}
 	return fmt.Errorf("%w: %s was given to pool %q (%s) by another process meanwhile", ErrDeviceInUse, d.Path, current.PoolName, current.PoolID)
 }

@@ -5,10 +5,12 @@ package thinpool_test
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/csi-dm/csi-dm/pkg/blockdevice"
 	"github.com/csi-dm/csi-dm/pkg/thinpool"
 	"github.com/csi-dm/csi-dm/test/kerneltest"
 )
@@ -117,10 +119,11 @@ func oneWon(t *testing.T, errs []error) int {
 	return won
 }
 
-// TestForcedPartitionTable: a partition table that may go is erased like a file system's signature.
+// TestForcedPartitionTable: a partition table that may go is erased like a file system's signature, and the kernel forgets the
+// partitions.
 func TestForcedPartitionTable(t *testing.T) {
 	kerneltest.CheckClean(t)
-	dm, disk := client(t), kerneltest.Disk(t, gib)
+	dm, disk := client(t), kerneltest.MachineDisk(t)
 	sector := make([]byte, 512)
 	// One primary partition of type 0x83 from sector 2048, and the magic: the layout of a master boot record.
 	copy(sector[446:], []byte{0, 0, 0, 0, 0x83, 0, 0, 0, 0, 8, 0, 0, 0, 0, 1, 0})
@@ -132,8 +135,18 @@ func TestForcedPartitionTable(t *testing.T) {
 	if err := file.Close(); err != nil {
 		t.Fatal(err)
 	}
+	if err := blockdevice.ForgetPartitions(disk); err != nil {
+		t.Fatal(err)
+	}
+	partition := filepath.Join("/sys/class/block", filepath.Base(disk)+"1")
+	if _, err := os.Stat(partition); err != nil {
+		t.Fatalf("the kernel knows no partition of the table: this test shows nothing: %v", err)
+	}
 	config := configOn(disk)
 	refuses(t, dm, config, thinpool.ErrSignatureFound, disk, "dos", "source.force: [dos]")
 	config.Source.Force = []string{"dos"}
 	create(t, open(t, dm, config), ext4("v", 64*mib))
+	if _, err := os.Stat(partition); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the partition of the table that was erased is still known: %v", err)
+	}
 }
